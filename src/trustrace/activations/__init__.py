@@ -1,0 +1,1 @@
+"""`LanguageModel` and statements become `Activations`: captured fast, streamed to disk, loaded again."""

@@ -1,0 +1,81 @@
+"""Every error a user can cause, as one tree.
+
+    TrustraceError
+    ├── ConfigError        a study, preset or option that cannot be read
+    ├── DataError          a dataset that cannot be used
+    │   ├── AlignmentError     columns, rows or files that do not belong together
+    │   └── IntegrityError     bytes that differ from their recorded hash
+    ├── ModelError         a model or checkpoint that cannot be used
+    │   ├── CheckpointError    a checkpoint that is missing, truncated or of another kind
+    │   ├── TokenizerError     a tokenizer that is missing or does not fit
+    │   └── UnsafeFileError    a file that would run code when read
+    ├── MeasurementError   a number that cannot be computed from what was given
+    ├── RunError           a run folder that is in the wrong state
+    ├── EndpointError      a model endpoint that is down, refuses, or answers nonsense
+    └── MissingExtraError  an optional dependency that is not installed
+
+The command line prints the message of such an error alone and exits with its ``exit_code``; anything else is a bug and keeps its traceback.
+"""
+
+
+class TrustraceError(Exception):
+    """A mistake that the user can mend; its message names what, where, what was expected and the way out."""
+
+    exit_code = 2
+
+
+class ConfigError(TrustraceError):
+    """A study, preset or option that cannot be read."""
+
+
+class DataError(TrustraceError):
+    """A dataset that cannot be used."""
+
+
+class AlignmentError(DataError):
+    """Columns, rows or files that do not belong together."""
+
+
+class IntegrityError(DataError):
+    """Bytes that differ from their recorded hash."""
+
+
+class ModelError(TrustraceError):
+    """A model or checkpoint that cannot be used."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint that is missing, truncated or of another kind."""
+
+
+class TokenizerError(ModelError):
+    """A tokenizer that is missing or does not fit."""
+
+
+class UnsafeFileError(ModelError):
+    """A file that would run code when read."""
+
+
+class MeasurementError(TrustraceError):
+    """A number that cannot be computed from what was given."""
+
+
+class RunError(TrustraceError):
+    """A run folder that is in the wrong state."""
+
+    exit_code = 3
+
+
+class EndpointError(TrustraceError):
+    """A model endpoint that is down, refuses, or answers nonsense."""
+
+    exit_code = 4
+
+
+class MissingExtraError(TrustraceError):
+    """An optional dependency that is not installed."""
+
+    @classmethod
+    def of(cls, package: str, *, extra: str, purpose: str) -> "MissingExtraError":
+        """The error for `package`, which `purpose` needs and the extra `extra` brings."""
+        return cls(f"{purpose} needs {package}, which is not installed; pip install 'trustrace[{extra}]'")

@@ -1,0 +1,92 @@
+"""A number that knows what it is: one row of the tidy table."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from trustrace.core.checkpoints import Checkpoint
+
+Protocol = Literal["rigorous", "published"]
+"""``rigorous``: grouped folds, training-only statistics, intervals, floors. ``published``: the conventions of the paper's scripts."""
+
+Role = Literal["measured", "floor", "control"]
+"""``floor``: what is reached without a trained model. ``control``: what a probe reaches on labels that mean nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A value with its interval, before it is known which model and dataset it belongs to.
+
+    Attributes:
+        quantity: What it is (``accuracy``, ``auroc``, ``log_loss``, ``ece``, ``selectivity``, ``mdl`` ...).
+        method: What produced it (``logistic``, ``mass_mean``, ``whitened_mean``, ``word_ngrams`` ...).
+        value: The number; NaN where it is undefined, and then `note` says why.
+        lower: Lower end of the 95 % interval; NaN where there is none.
+        upper: Upper end of the 95 % interval.
+        n: Rows that were scored.
+        n_groups: Groups among them: the unit of resampling.
+        role: Measured, floor or control.
+        note: What a reader must know about this one number; mostly empty.
+    """
+
+    quantity: str
+    method: str
+    value: float
+    lower: float = math.nan
+    upper: float = math.nan
+    n: int
+    n_groups: int
+    role: Role = "measured"
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One row of the tidy table, the only thing that reaches a report.
+
+    An :class:`Estimate` and where it was taken. `checkpoint`, `site` and `position` are empty where a number needs no model (floors from
+    the text alone); `tokens_seen` and `step` are None where unknown.
+    """
+
+    quantity: str
+    method: str
+    value: float
+    lower: float
+    upper: float
+    n: int
+    n_groups: int
+    role: Role
+    note: str
+    dataset: str
+    checkpoint: str
+    step: int | None
+    tokens_seen: int | None
+    site: str
+    position: str
+    protocol: Protocol
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        estimate: Estimate,
+        *,
+        dataset: str,
+        protocol: Protocol,
+        seed: int,
+        checkpoint: Checkpoint | None = None,
+        site: str = "",
+        position: str = "",
+    ) -> "Measurement":
+        """`estimate`, taken on `dataset` at `site` of `checkpoint`."""
+        return cls(
+            **{field.name: getattr(estimate, field.name) for field in fields(Estimate)},
+            dataset=dataset,
+            checkpoint=checkpoint.key if checkpoint else "",
+            step=checkpoint.step if checkpoint else None,
+            tokens_seen=checkpoint.tokens_seen if checkpoint else None,
+            site=site,
+            position=position,
+            protocol=protocol,
+            seed=seed,
+        )

@@ -1,0 +1,1 @@
+"""Talking to models that answer: endpoints that speak the OpenAI protocol."""

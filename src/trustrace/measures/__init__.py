@@ -1,0 +1,1 @@
+"""`Activations` become `Measurement`: probing, floors, and the numeric kernel that they share."""

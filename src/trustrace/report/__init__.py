@@ -1,0 +1,1 @@
+"""The tidy table becomes figures, tables and one page; no number is computed here."""

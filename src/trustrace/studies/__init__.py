@@ -1,0 +1,1 @@
+"""Compositions of the rooms: trace, pre-train, audit, demo. Contains no formula."""

@@ -1,0 +1,1 @@
+"""Makes checkpoints: pre-training from scratch on a checkpoint schedule."""
