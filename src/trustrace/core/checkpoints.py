@@ -35,6 +35,6 @@ class Checkpoint:
     @property
     def _rank(self) -> tuple[float, float, str]:
         """Tokens first, then steps; what is unknown comes last, since ``main`` is usually the end of a series."""
-        tokens = math.inf if self.tokens_seen is None else self.tokens_seen
-        step = math.inf if self.step is None else self.step
+        tokens = math.inf if self.tokens_seen is None else float(self.tokens_seen)
+        step = math.inf if self.step is None else float(self.step)
         return (tokens, step, self.key)

@@ -2,11 +2,13 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Self, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trustrace.core.errors import ConfigError
+
+ConfigType = TypeVar("ConfigType", bound="Config")
 
 
 class Config(BaseModel):
@@ -15,7 +17,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
-    def read(cls, values: Mapping[str, Any], *, where: str) -> Self:
+    def read(cls: type[ConfigType], values: Mapping[str, Any], *, where: str) -> ConfigType:
         """Build from plain values.
 
         Args:

@@ -65,6 +65,7 @@ def select_sites(wanted: Sequence[str] | Literal["all"], *, n_blocks: int) -> tu
     absent = [site.name for site in parsed if site not in available]
     if absent or not parsed:
         raise ConfigError(
-            f"sites {absent or '(none)'} are not in this model, which has {n_blocks} blocks: 'embed', 'block_0' .. 'block_{n_blocks - 1}', 'final_norm'"
+            f"sites {absent or '(none)'} are not in this model, which has {n_blocks} blocks: "
+            f"'embed', 'block_0' .. 'block_{n_blocks - 1}', 'final_norm'"
         )
     return tuple(parsed)

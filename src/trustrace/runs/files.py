@@ -1,0 +1,63 @@
+"""Files that are there whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trustrace.core.errors import RunError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that takes its place when the body succeeds and vanishes when it does not.
+
+    Raises:
+        RunError: the disk is full or not writable; `path` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield scratch / path.name
+        _flush(scratch / path.name)
+        (scratch / path.name).replace(path)
+    except OSError as error:
+        raise RunError(
+            f"{path} could not be written: {error.strerror or error}; free space or choose another folder, then run again"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def publishing(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `folder` in one rename when the body succeeds.
+
+    Raises:
+        RunError: the disk is full or not writable; `folder` does not exist then.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".unit-", dir=folder.parent))
+    try:
+        yield scratch
+        for file in sorted(scratch.iterdir()):
+            _flush(file)
+        scratch.chmod(0o755)
+        scratch.rename(folder)
+    except OSError as error:
+        raise RunError(
+            f"{folder} could not be written: {error.strerror or error}; free space or choose another folder, then run again"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Bring `path` to the disk before a rename makes it visible: a record must never outlive its content."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,48 @@
+"""The tidy table: one row a measurement, one schema, one Parquet file a run."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trustrace.core.errors import RunError
+from trustrace.core.measurements import Measurement
+from trustrace.runs.files import replacing
+
+_ARROW = {"value": pa.float64(), "lower": pa.float64(), "upper": pa.float64()} | dict.fromkeys(
+    ["n", "n_groups", "step", "tokens_seen", "seed"], pa.int64()
+)
+SCHEMA = pa.schema([(field.name, _ARROW.get(field.name, pa.string())) for field in fields(Measurement)])
+
+
+def as_table(rows: Sequence[Measurement]) -> pa.Table:
+    """`rows` as an Arrow table, in their order."""
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names}
+    return pa.table(columns, schema=SCHEMA)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write `table` as Parquet, whole or not at all; equal tables give equal bytes."""
+    with replacing(path) as scratch:
+        pq.write_table(table, scratch, compression="zstd", write_statistics=True)
+
+
+def read_table(path: Path) -> pa.Table:
+    """The tidy table at `path`.
+
+    Raises:
+        RunError: there is none, or it is not a table of measurements.
+    """
+    if not path.is_file():
+        raise RunError(f"{path}: no table of measurements here; finish the run first")
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise RunError(f"{path} is not a Parquet file: {error}") from None
+    if table.schema.names != SCHEMA.names:
+        raise RunError(
+            f"{path} is not a table of measurements; its columns are {table.schema.names}, expected {SCHEMA.names}"
+        )
+    return table
