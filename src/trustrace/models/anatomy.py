@@ -1,0 +1,119 @@
+"""Where the residual stream of a decoder can be read, found by structure and by running it, never by the name of its family."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from trustrace.core.errors import ModelError
+from trustrace.core.sites import Site, sites_of
+
+Residual = Float[Tensor, "statement token d_model"]
+Observer = Callable[[Site, Residual], None]
+"""Told of the residual stream at a site, once a forward pass."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Anatomy:
+    """The parts of a decoder that the residual stream passes.
+
+    Attributes:
+        decoder: The model without its vocabulary head; running it alone computes no logits.
+        blocks: Its blocks, in order.
+        final_norm: What is applied after the last block, and gives ``last_hidden_state``.
+    """
+
+    decoder: PreTrainedModel
+    blocks: nn.ModuleList
+    final_norm: nn.Module
+
+
+def find(module: PreTrainedModel) -> Anatomy:
+    """The anatomy of a causal language model of any architecture.
+
+    The blocks are the one list of modules in the decoder that is as long as the configuration says. The final norm is whatever
+    receives the last block's output and returns the decoder's, which one forward pass of one token shows.
+
+    Raises:
+        ModelError: the model has no such list, several of them, or nothing between its last block and its output.
+    """
+    decoder = module.get_decoder()
+    blocks = _blocks(decoder)
+    return Anatomy(decoder=decoder, blocks=blocks, final_norm=_final_norm(decoder, blocks))
+
+
+@contextmanager
+def watching(anatomy: Anatomy, sites: Sequence[Site], observe: Observer) -> Iterator[None]:
+    """While open, every forward pass of the decoder tells `observe` of the residual stream at `sites`, in order of depth.
+
+    What is observed is the live tensor: it must not be changed in place.
+
+    Raises:
+        ModelError: a site lies beyond this decoder's blocks.
+    """
+    with ExitStack() as hooks:
+        for site in sites:
+            hooks.callback(_watch(anatomy, site, observe).remove)
+        yield
+
+
+def residual_out(output: Any) -> Residual:
+    """The residual stream in what a block returns: the tensor itself, or the first entry of a tuple, as BLOOM, MPT and Falcon have it."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def _blocks(decoder: PreTrainedModel) -> nn.ModuleList:
+    n_blocks = decoder.config.get_text_config().num_hidden_layers
+    lists = {name: child for name, child in decoder.named_children() if isinstance(child, nn.ModuleList)}
+    fitting = [child for child in lists.values() if len(child) == n_blocks]
+    if len(fitting) != 1:
+        lengths = {name: len(child) for name, child in lists.items()}
+        raise ModelError(
+            f"{type(decoder).__name__}: {len(fitting)} lists of {n_blocks} blocks among {lengths}; "
+            "a decoder needs exactly one list as long as its configuration's num_hidden_layers"
+        )
+    return fitting[0]
+
+
+def _final_norm(decoder: PreTrainedModel, blocks: nn.ModuleList) -> nn.Module:
+    """The child that turns the last block's output into the decoder's output, seen at work on one token."""
+    passed: list[tuple[nn.Module, Any, Any]] = []
+
+    def note(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        passed.append((module, args[0] if args else None, output))
+
+    children = [child for child in decoder.children() if child is not blocks]
+    with ExitStack() as hooks:
+        for module in [blocks[-1], *children]:
+            hooks.callback(module.register_forward_hook(note).remove)
+        with torch.no_grad():
+            token = torch.zeros(1, 1, dtype=torch.long, device=decoder.device)
+            final = decoder(input_ids=token, use_cache=False).last_hidden_state
+    residual = next(residual_out(output) for module, _, output in passed if module is blocks[-1])
+    for module, given, returned in passed:
+        if module is not blocks[-1] and _same(given, residual) and _same(returned, final):
+            return module
+    raise ModelError(
+        f"{type(decoder).__name__}: no module takes the last block's output to last_hidden_state; "
+        "only decoders with one final norm after their blocks can be traced"
+    )
+
+
+def _same(one: Any, other: Tensor) -> bool:
+    return isinstance(one, Tensor) and one.numel() == other.numel() and torch.equal(one.reshape(other.shape), other)
+
+
+def _watch(anatomy: Anatomy, site: Site, observe: Observer) -> torch.utils.hooks.RemovableHandle:
+    if site not in sites_of(len(anatomy.blocks)):
+        raise ModelError(f"{site} is not in {type(anatomy.decoder).__name__}, which has {len(anatomy.blocks)} blocks")
+    if site.name == "embed":
+        return anatomy.blocks[0].register_forward_pre_hook(
+            lambda module, args, kwargs: observe(site, args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+        )
+    place = anatomy.final_norm if site.name == "final_norm" else anatomy.blocks[site.depth - 1]
+    return place.register_forward_hook(lambda module, args, output: observe(site, residual_out(output)))
