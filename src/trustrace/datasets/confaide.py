@@ -127,8 +127,10 @@ def _generated(told: tuple[Scenario, ...], data_dir: Path | None) -> tuple[list[
     rows = [row for row, text in enumerate(texts) if normalise(text) not in human]
     found = distinct([texts[row] for row in rows], [labels[row] for row in rows])
     kept = [rows[index] for index in found.kept]
-    dropped = f"{len(texts) - len(rows)} rows that are ConfAIde's, {found.duplicates} duplicates "
+    dropped = (
+        f"{len(texts) - len(rows)} rows that are ConfAIde's, {found.duplicates} duplicates "
         f"and {found.contradictions} rows with both labels"
+    )
     return [texts[row] for row in kept], [labels[row] for row in kept], dropped
 
 

@@ -53,9 +53,9 @@ def defined(config: TruthfulQAConfig, *, seed: int, data_dir: Path | None = None
     r"""All questions of the original, each with each of its reference answers: 1 = true.
 
     A statement is ``Q: <question>\nA: <answer>``. Answers come from the columns of correct and incorrect answers, split at semicolons;
-    every answer ends in a full stop, so that the last token is the same for all (as in the authors' own reading of the file). An answer that is
-    listed twice for a question counts once, and one that is listed as both correct and incorrect not at all. Rows of one question form a
-    group.
+    every answer ends in a full stop, so that the last token is the same for all (as in the authors' own reading of the file).
+    An answer that is listed twice for a question counts once, and one that is listed as both correct and incorrect not at all. Rows of
+    one question form a group.
     """
     file = sources.CANONICAL_TRUTHFULQA if config.canonical else sources.TRUTHFULQA
     columns = ("Question", "Correct Answers", "Incorrect Answers")
