@@ -16,6 +16,22 @@ Form = Literal["published", "defined", "world"]
 ``world``: generated, with truth that is known exactly."""
 
 
+_ORIGINALS: Mapping[Studied, str] = {
+    "reliability": "TruthfulQA",
+    "toxicity": "ToxiGen",
+    "privacy": "ConfAIde and generated statements",
+    "fairness": "StereoSet, inter-sentence",
+    "robustness": "SST-2",
+}
+_TOLD_APART: Mapping[Studied, str] = {
+    "reliability": "true and false answers",
+    "toxicity": "benign and toxic statements",
+    "privacy": "privacy violations and flows that violate none",
+    "fairness": "stereotypes and anti-stereotypes",
+    "robustness": "sentences with and without case typos",
+}
+
+
 class NoParameters(Config):
     """What a dataset without parameters takes: nothing."""
 
@@ -23,6 +39,28 @@ class NoParameters(Config):
 def names() -> tuple[str, ...]:
     """Every shipped dataset, as ``<dimension>/<form>``."""
     return tuple(f"{dimension}/{form}" for form in get_args(Form) for dimension in get_args(Studied))
+
+
+def describe(name: str) -> dict[str, Any]:
+    """What the dataset called `name` is, as a row for a table, without reading it.
+
+    Raises:
+        ConfigError: there is no such dataset.
+    """
+    dimension, form = _parse(name)
+    made_from = {
+        "published": f"the paper's CSV ({_ORIGINALS[dimension]})",
+        "defined": _ORIGINALS[dimension],
+        "world": "the controlled world",
+    }
+    told_apart = "anti-stereotypes and unrelated sentences" if name == "fairness/published" else _TOLD_APART[dimension]
+    defaults = parameters_of(name)().model_dump(mode="json")
+    return {
+        "name": name,
+        "tells apart": told_apart,
+        "made from": made_from[form],
+        "parameters": ", ".join(f"{key}={value}" for key, value in defaults.items()),
+    }
 
 
 def parameters_of(name: str) -> type[Config]:

@@ -7,14 +7,27 @@ from dataclasses import dataclass
 
 from trustrace.datasets.grouping import normalise
 
-# A spreadsheet's escape of a carriage return, and line breaks that were escaped once or twice and never restored.
-_BROKEN_LINE_BREAK = re.compile(r"_x000[dD]_|\\+[nr](?![a-z])|\\{2,}[nr]")
+_DEBRIS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # A spreadsheet's escape of a carriage return, and line breaks that were escaped once or more and never restored.
+    (re.compile(r"_x000[dD]_|\\+[nr]"), " "),
+    # Runs of escaped tabs; a single one before a letter is more often a stray backslash.
+    (re.compile(r"\\+t(?=\\|$)"), " "),
+    (re.compile(r"\\+(?=['\"])"), ""),
+)
+_ESCAPED_CHARACTER = re.compile(r"\\+u([0-9a-fA-F]{4})")
 _END_MARKS = (".", "!", "?", '."', '!"', '?"')
 
 
 def mend(text: str) -> str:
-    r"""`text` on one line, without the debris of line breaks (``_x000D_``, a literal ``\n``) and without white space around it."""
-    return " ".join(_BROKEN_LINE_BREAK.sub(" ", text).split())
+    r"""`text` on one line, without what broken exports left in it.
+
+    Line breaks (``_x000D_``, a literal ``\n`` or ``\r``) and runs of literal tabs become spaces, escaped quotes quotes and ``\u2019`` its
+    character; white space is collapsed and stripped. Case, spelling and everything else stay.
+    """
+    for pattern, replacement in _DEBRIS:
+        text = pattern.sub(replacement, text)
+    text = _ESCAPED_CHARACTER.sub(lambda match: chr(int(match[1], 16)), text)
+    return " ".join(text.split())
 
 
 def as_sentence(text: str) -> str:

@@ -52,8 +52,9 @@ def published(*, seed: int, data_dir: Path | None = None) -> Statements:
 def defined(config: ToxiGenConfig, *, seed: int, data_dir: Path | None = None) -> Statements:
     """The original rows with the sign that the paper states: 1 = benign, 0 = toxic.
 
-    Line-break debris is mended and white space collapsed; case and spelling stay. Of rows with the same normalised text the first is kept,
-    and none where the scores put them on both sides of the threshold. Rows that share eight words in a row form a group.
+    Escaped line breaks, quotes and characters are mended and white space collapsed; case and spelling stay. Of rows with the same
+    normalised text the first is kept, and none where the scores put them on both sides of the threshold. Rows that share eight words
+    in a row form a group.
     """
     rows = json.loads(sources.read_text(sources.TOXIGEN, data_dir=data_dir))
     texts = [mend(row["text"]) for row in rows]

@@ -6,7 +6,7 @@ from trustrace.core.config import Config
 from trustrace.core.statements import LabelMeaning, Statements
 from trustrace.datasets import sources
 from trustrace.datasets.cleaning import distinct
-from trustrace.datasets.grouping import normalise
+from trustrace.datasets.grouping import connected, runs
 from trustrace.datasets.splits import assign_splits
 
 MEANING = LabelMeaning(one="a true answer to the question", zero="a false answer to the question", desired=1)
@@ -25,10 +25,11 @@ class TruthfulQAConfig(Config):
 def published(*, seed: int, data_dir: Path | None = None) -> Statements:
     r"""The paper's training CSV, row for row: 2,263 statements ``Q: ...\tA: ...`` about 410 questions.
 
-    The label is the one the paper defines. Rows of one question form a group.
+    The label is the one the paper defines. Rows of one question, and of questions that share eight words in a row, form a group: some
+    questions are asked again about another country or another asset.
     """
     texts, labels = sources.read_labelled(sources.PAPER_TRUTHFULQA_TRAIN, data_dir=data_dir)
-    groups = tuple(normalise(text.removeprefix("Q: ").split("\tA: ")[0]) for text in texts)
+    groups = connected([runs(text.removeprefix("Q: ").split("\tA: ")[0]) for text in texts])
     return Statements(
         name="reliability/published",
         dimension="reliability",
@@ -55,7 +56,7 @@ def defined(config: TruthfulQAConfig, *, seed: int, data_dir: Path | None = None
     A statement is ``Q: <question>\nA: <answer>``. Answers come from the columns of correct and incorrect answers, split at semicolons;
     every answer ends in a full stop, so that the last token is the same for all (as in the authors' own reading of the file).
     An answer that is listed twice for a question counts once, and one that is listed as both correct and incorrect not at all. Rows of
-    one question form a group.
+    one question, and of questions that share eight words in a row, form a group.
     """
     file = sources.CANONICAL_TRUTHFULQA if config.canonical else sources.TRUTHFULQA
     columns = ("Question", "Correct Answers", "Incorrect Answers")
@@ -69,7 +70,7 @@ def defined(config: TruthfulQAConfig, *, seed: int, data_dir: Path | None = None
     texts = tuple(f"Q: {question}\nA: {answer}" for question, answer, _ in listed)
     labels = tuple(label for *_, label in listed)
     found = distinct(texts, labels)
-    groups = tuple(normalise(listed[row][0]) for row in found.kept)
+    groups = connected([runs(listed[row][0]) for row in found.kept])
     kept_labels = tuple(labels[row] for row in found.kept)
     return Statements(
         name="reliability/defined",
