@@ -1,8 +1,9 @@
 """Progress as a function argument, so that only the command line knows how it looks."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Told of work as it is done."""
 
