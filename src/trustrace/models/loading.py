@@ -13,7 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import CheckpointError, ConfigError, ModelError, TokenizerError
-from trustrace.models import weights
+from trustrace.models import selfcheck, weights
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.quiet import quietly
 from trustrace.models.sources import CheckpointSource
@@ -32,8 +32,9 @@ def load(
     device: str = "cpu",
     dtype: str = "auto",
     trust_remote_code: bool = False,
+    prove: bool = True,
 ) -> LanguageModel:
-    """Load a checkpoint.
+    """Load a checkpoint, and let it prove that what is read from it is what it computes.
 
     Args:
         source: Where it comes from.
@@ -41,6 +42,7 @@ def load(
         device: Where to put it (``cpu``, ``cuda``, ``cuda:1`` ...).
         dtype: What to compute in; ``auto`` is what the checkpoint was saved in.
         trust_remote_code: Whether code that comes with the checkpoint may run.
+        prove: Whether to run :func:`trustrace.models.selfcheck.prove`: a few forward passes of a dozen tokens.
 
     Returns:
         The model in evaluation mode, its commit resolved.
@@ -49,7 +51,7 @@ def load(
         CheckpointError: a file is missing, truncated, or does not fit the configuration, or weights are missing or not finite.
         UnsafeFileError: its weights can only be read by running code.
         TokenizerError: it has no tokenizer and its series names none, or the tokenizer has more tokens than the embedding rows.
-        ModelError: its architecture is unknown, or needs code of its own that was not trusted.
+        ModelError: its architecture is unknown, or needs code of its own that was not trusted, or it fails its proof.
         ConfigError: `device` or `dtype` is unknown or absent.
     """
     target, wanted = _device(device), _dtype(dtype)
@@ -62,7 +64,10 @@ def load(
         module = _module(folder, files, dtype=wanted, trust_remote_code=trust_remote_code)
     _require_finite(module, checkpoint=pinned)
     _require_fit(tokenizer, module, checkpoint=pinned)
-    return LanguageModel.of(module.to(target), tokenizer, checkpoint=pinned)
+    model = LanguageModel.of(module.to(target), tokenizer, checkpoint=pinned)
+    if prove:
+        selfcheck.prove(model)
+    return model
 
 
 def random_init(
@@ -97,7 +102,7 @@ def random_init(
             config = AutoConfig.from_pretrained(folder)
         commit = f"random_init_{seed}-{weights.content_hash(folder, with_weights=False)}"
     with torch.random.fork_rng(devices=[]), quietly():
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         module: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     fresh = replace(checkpoint, revision=f"random_init_{seed}", step=0, tokens_seen=0, commit=commit)
     _require_fit(tokenizer, module, checkpoint=fresh)

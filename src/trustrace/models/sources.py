@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import CheckpointError
 from trustrace.models.folders import open_folder
+from trustrace.models.hub import open_hub
 
 
 @runtime_checkable
@@ -34,16 +35,24 @@ class CheckpointSource(Protocol):
         """Name and folder of the tokenizer for checkpoints that have none; None where the series names none."""
 
 
-def open_source(source: str) -> CheckpointSource:
+def open_source(source: str, *, keep_downloads: bool = True) -> CheckpointSource:
     """The checkpoints at `source`.
 
     Args:
-        source: A folder (a series of checkpoints, a pre-training run, or one checkpoint).
+        source: A folder (a series of checkpoints, a pre-training run, or one checkpoint), a hub repository (``EleutherAI/pythia-160m``)
+            whose revisions are the checkpoints, or one revision of it (``EleutherAI/pythia-160m@step1000``).
+        keep_downloads: Whether weights fetched from the hub stay in its cache once they have been used; a series can be larger than
+            the disk.
 
     Raises:
-        CheckpointError: there is no checkpoint, or they are of more than one architecture.
+        CheckpointError: there is no such place, no checkpoint in it, or they are of more than one architecture.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
         return open_folder(folder)
-    raise CheckpointError(f"{source}: no such folder")
+    repository, _, revision = source.partition("@")
+    if folder.exists() or source.startswith((".", "/", "~")) or repository.count("/") > 1:
+        raise CheckpointError(
+            f"{source}: no such folder; expected a folder of checkpoints or a hub repository ('owner/name')"
+        )
+    return open_hub(repository, revision=revision or None, keep_downloads=keep_downloads)

@@ -92,7 +92,7 @@ def build(
     """
     tiny = config(family, n_blocks=n_blocks, d_model=d_model, vocab_size=vocab_size)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         module: PreTrainedModel = AutoModelForCausalLM.from_config(tiny, dtype=torch.float32)
         with torch.no_grad():
             for parameter in module.parameters():

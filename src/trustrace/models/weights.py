@@ -6,7 +6,7 @@ import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -70,6 +70,21 @@ def weight_files(folder: Path) -> WeightFiles:
     held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     raise CheckpointError(
         f"{folder}: no weights; expected model.safetensors or pytorch_model.bin (or an index and its shards), found {held or 'nothing'}"
+    )
+
+
+def weight_patterns(names: Sequence[str], *, where: str) -> list[str]:
+    """Which of a repository's files hold its weights, as patterns: safetensors where there are any, else ``pytorch_model*.bin``.
+
+    Raises:
+        CheckpointError: none does.
+    """
+    for single in _SINGLE.values():
+        if single in names or f"{single}.index.json" in names:
+            stem, suffix = single.split(".")
+            return [single, f"{single}.index.json", f"{stem}-*-of-*.{suffix}"]
+    raise CheckpointError(
+        f"{where}: no weights; expected {' or '.join(_SINGLE.values())} or shards of them, found {sorted(names)[:8]}"
     )
 
 

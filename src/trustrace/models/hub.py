@@ -1,0 +1,247 @@
+"""Checkpoints that are revisions of a Hugging Face hub repository: listed against what is known of them, pinned, fetched, let go."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx2
+from huggingface_hub import HfApi, scan_cache_dir, snapshot_download
+from huggingface_hub.errors import (
+    CacheNotFound,
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from trustrace.core.checkpoints import Checkpoint
+from trustrace.core.errors import CheckpointError
+from trustrace.models import families, weights
+from trustrace.models.families import Family
+from trustrace.models.quiet import quietly
+
+_UNREACHABLE = (OfflineModeIsEnabled, LocalEntryNotFoundError, httpx2.TransportError)
+_FEW = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubSource:
+    """A repository whose revisions are checkpoints.
+
+    Attributes:
+        name: The repository, ``owner/name``.
+        family: What is known of it.
+        listing: Its checkpoints, in order of training, their commits pinned where the hub told them.
+        notices: Where the hub's listing and what is known differ.
+        keep_downloads: Whether fetched weights stay in the hub's cache; if not, those that were not there before go when their
+            context closes.
+    """
+
+    name: str
+    family: Family
+    listing: tuple[Checkpoint, ...]
+    notices: tuple[str, ...] = ()
+    keep_downloads: bool = True
+
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """All checkpoints, in order of training."""
+        return self.listing
+
+    def pin(self, checkpoint: Checkpoint) -> Checkpoint:
+        """`checkpoint` with the commit that its revision names now.
+
+        Raises:
+            CheckpointError: the hub does not know the revision or cannot be reached.
+        """
+        if checkpoint.commit:
+            return checkpoint
+        with _explained(self.name, checkpoint.revision):
+            commit = HfApi().model_info(self.name, revision=checkpoint.revision).sha
+        return replace(checkpoint, commit=commit or "")
+
+    @contextmanager
+    def path(self, checkpoint: Checkpoint, *, with_weights: bool = True) -> Iterator[Path]:
+        """The snapshot of `checkpoint` in the hub's cache; what is missing there is fetched.
+
+        Raises:
+            CheckpointError: it cannot be fetched, or holds no weights.
+        """
+        pinned = self.pin(checkpoint)
+        was_here = pinned.commit in _cached_commits(self.name)
+        folder = self._fetch(pinned, with_weights=with_weights)
+        try:
+            yield folder
+        finally:
+            if with_weights and not self.keep_downloads and not was_here:
+                scan_cache_dir().delete_revisions(pinned.commit).execute()
+
+    def fallback_tokenizer(self) -> tuple[str, Path] | None:
+        """Name and folder of the tokenizer that the family names, or else that of ``main``.
+
+        Raises:
+            CheckpointError: it cannot be fetched.
+        """
+        repository, _, revision = (self.family.tokenizer or f"{self.name}@{families.MAIN}").partition("@")
+        with _explained(repository, revision or families.MAIN), quietly():
+            patterns = [weights.CONFIG, *weights.TOKENIZER_FILES]
+            folder = Path(snapshot_download(repository, revision=revision or families.MAIN, allow_patterns=patterns))
+        return (f"{repository}@{revision or families.MAIN}", folder) if weights.has_tokenizer(folder) else None
+
+    def _fetch(self, checkpoint: Checkpoint, *, with_weights: bool) -> Path:
+        patterns = [weights.CONFIG, "generation_config.json", "*.py", *weights.TOKENIZER_FILES]
+        with _explained(self.name, checkpoint.revision), quietly():
+            if with_weights:
+                patterns += weights.weight_patterns(_file_names(self.name, checkpoint.commit), where=checkpoint.key)
+            return Path(snapshot_download(self.name, revision=checkpoint.commit, allow_patterns=patterns))
+
+
+def open_hub(repository: str, *, revision: str | None = None, keep_downloads: bool = True) -> HubSource:
+    """The checkpoints of a hub repository.
+
+    Without a connection, the revisions that are in the hub's cache are listed, and `notices` says so.
+
+    Args:
+        repository: ``owner/name``.
+        revision: This revision alone, whatever it is called.
+        keep_downloads: Whether fetched weights stay in the cache.
+
+    Raises:
+        CheckpointError: the hub has no such repository or revision, or it holds no checkpoint.
+    """
+    family = families.of(repository)
+    commits, notices = _revisions(repository)
+    if revision is not None:
+        commits, notices = {revision: _known(repository, revision, commits)}, ()
+    else:
+        notices = (*notices, *_differences(repository, family, commits))
+    named = (revision,) if revision is not None else ()
+    listing = tuple(sorted(_described(repository, family, commits, always=named)))
+    if not listing:
+        raise CheckpointError(
+            f"{repository}: none of its {len(commits)} revisions is a checkpoint as far as their names tell"
+        )
+    return HubSource(name=repository, family=family, listing=listing, notices=notices, keep_downloads=keep_downloads)
+
+
+def _revisions(repository: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """Branches and tags with their commits, and what to say of how they were learned."""
+    try:
+        with _explained(repository, "", passing=_UNREACHABLE):
+            refs = HfApi().list_repo_refs(repository)
+    except _UNREACHABLE as error:
+        return _cached_revisions(repository, error), (
+            f"the hub could not be reached ({type(error).__name__}); only what is in the local cache is listed",
+        )
+    return {ref.name: ref.target_commit for ref in [*refs.tags, *refs.branches]}, ()
+
+
+def _cached_revisions(repository: str, error: Exception) -> Mapping[str, str]:
+    cached = {ref: commit for commit, refs in _cached_commits(repository).items() for ref in refs or (commit,)}
+    if not cached:
+        raise CheckpointError(
+            f"{repository}: no such folder, and the hub cannot be asked for a repository of that name ({error}); "
+            "nothing of it is in the local cache"
+        ) from error
+    return cached
+
+
+def _cached_commits(repository: str) -> Mapping[str, frozenset[str]]:
+    """Each cached commit of a repository and the revisions that pointed to it."""
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return {}
+    return {
+        revision.commit_hash: frozenset(revision.refs)
+        for repo in repositories
+        if repo.repo_type == "model" and repo.repo_id == repository
+        for revision in repo.revisions
+    }
+
+
+def _known(repository: str, revision: str, commits: Mapping[str, str]) -> str:
+    """The commit of a revision that was asked for by name; empty for a commit hash, which no listing holds."""
+    if revision in commits:
+        return commits[revision]
+    if len(revision) == 40 and set(revision) <= set("0123456789abcdef"):
+        return revision
+    near = difflib.get_close_matches(revision, commits, n=3, cutoff=0.4) or sorted(commits)[:3]
+    raise CheckpointError(f"{repository}: no revision {revision!r} among {len(commits)}; near it: {', '.join(near)}")
+
+
+def _described(
+    repository: str, family: Family, commits: Mapping[str, str], *, always: tuple[str, ...]
+) -> Iterator[Checkpoint]:
+    for revision, commit in commits.items():
+        twin = revision == families.MAIN and family.main != families.MAIN and family.main in commits
+        place = family.place(revision)
+        if place is None and revision in always:
+            place = (None, None)
+        if place is not None and (not twin or revision in always):
+            step, tokens = place
+            yield Checkpoint(
+                family=family.name, model=repository, revision=revision, step=step, tokens_seen=tokens, commit=commit
+            )
+
+
+def _differences(repository: str, family: Family, commits: Mapping[str, str]) -> Iterator[str]:
+    """Where the hub's listing and the table differ, a sentence each."""
+    missing = [revision for revision in family.expected if revision not in commits]
+    if missing:
+        yield f"{len(missing)} revisions of {family.name} are not in {repository}: {_some(missing)}"
+    unknown = sorted(revision for revision in commits if family.place(revision) is None and revision != families.MAIN)
+    if unknown:
+        yield f"{len(unknown)} revisions are left out, because their names tell no step: {_some(unknown)}"
+    known = {*family.expected, family.main, families.MAIN}
+    beyond = sorted(one for one in commits if family.expected and family.place(one) is not None and one not in known)
+    if beyond:
+        yield f"{len(beyond)} revisions are new since this table was written, and are listed: {_some(beyond)}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_FEW]) + (", ..." if len(names) > _FEW else "")
+
+
+def _file_names(repository: str, commit: str) -> list[str]:
+    """The files of a revision: the hub's answer, or what is in the cache where the hub cannot be asked."""
+    try:
+        return HfApi().list_repo_files(repository, revision=commit)
+    except _UNREACHABLE:
+        cached = (
+            revision
+            for repo in scan_cache_dir().repos
+            if repo.repo_id == repository
+            for revision in repo.revisions
+            if revision.commit_hash == commit
+        )
+        return [file.file_name for revision in cached for file in revision.files]
+
+
+@contextmanager
+def _explained(repository: str, revision: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """What the hub's client raises, as an error that says what was asked of the hub and what may help."""
+    where = f"{repository}@{revision}" if revision else repository
+    try:
+        yield
+    except passing:
+        raise
+    except HFValidationError as error:
+        raise CheckpointError(f"{where}: neither a folder nor a hub repository ('owner/name'): {error}") from error
+    except GatedRepoError as error:
+        raise CheckpointError(
+            f"{where}: the hub wants its terms accepted first; accept them on its page and set HF_TOKEN"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"{where}: no such folder, and no such repository on the hub (or it is private: set HF_TOKEN)"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise CheckpointError(f"{where}: the hub has the repository but not this revision") from error
+    except (*_UNREACHABLE, httpx2.HTTPError, OSError) as error:
+        raise CheckpointError(
+            f"{where}: could not be fetched ({error}); what has arrived is kept, so try again"
+        ) from error
