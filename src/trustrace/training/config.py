@@ -1,10 +1,12 @@
 """What a pre-training run is: corpus, tokenizer, architecture, recipe, and when it is saved."""
 
 import difflib
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
+from huggingface_hub.errors import StrictDataclassError
 from pydantic import Field, field_validator, model_validator
-from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedConfig
 
 from trustrace.core.config import Config
 
@@ -200,9 +202,10 @@ class PretrainConfig(Config):
     @classmethod
     def _architecture_is_known(cls, settings: dict[str, Any]) -> dict[str, Any]:
         model_type = settings.get("model_type")
-        if model_type not in CONFIG_MAPPING:
+        causal = [name for name in CONFIG_MAPPING if CONFIG_MAPPING[name] in MODEL_FOR_CAUSAL_LM_MAPPING]
+        if model_type not in causal:
             raise ValueError(
-                f"model_type {model_type!r} is unknown to transformers{_nearest(str(model_type), CONFIG_MAPPING)}"
+                f"model_type {model_type!r} is no causal language model of transformers{_nearest(model_type, causal)}"
             )
         known = _keys_of(AutoConfig.for_model(model_type))
         for key in settings.keys() - {"model_type"}:
@@ -210,6 +213,10 @@ class PretrainConfig(Config):
                 raise ValueError(f"{key} cannot be set here: {_OURS[key]}")
             if key not in known:
                 raise ValueError(f"{key} is no setting of {model_type}{_nearest(key, known)}")
+        try:
+            AutoConfig.for_model(**settings)
+        except StrictDataclassError as error:
+            raise ValueError(str(error)) from None
         return settings
 
     @model_validator(mode="after")
@@ -221,6 +228,10 @@ class PretrainConfig(Config):
         if self.optimizer.warmup_steps > self.steps:
             raise ValueError(
                 f"optimizer.warmup_steps: {self.optimizer.warmup_steps} is more than the {self.steps} steps of the run"
+            )
+        if context_length(self) < self.sequence_length:
+            raise ValueError(
+                f"sequence_length: {self.sequence_length} exceeds the architecture's context of {context_length(self)}"
             )
         return self
 
@@ -240,10 +251,17 @@ def model_config(
     )
 
 
+def context_length(config: PretrainConfig) -> int:
+    """The longest text the model reads: what its architecture says, and else the length it is trained on."""
+    settings = model_config(config, vocab_size=1)
+    return int(getattr(settings, "max_position_embeddings", config.sequence_length))
+
+
 def _keys_of(settings: PreTrainedConfig) -> set[str]:
+    # What an architecture calls by its own name (n_positions) may be set by the common one as well (max_position_embeddings).
     return set(settings.to_dict()) | set(settings.attribute_map)
 
 
-def _nearest(key: str, known: Any) -> str:
-    nearest = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+def _nearest(key: object, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""

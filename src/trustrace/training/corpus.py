@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from trustrace.core.draws import generator
 from trustrace.core.errors import CheckpointError, ConfigError, DataError
+from trustrace.datasets import corpora
 from trustrace.training.config import Corpus, FolderCorpus, HubCorpus, WorldCorpus
 from trustrace.training.folder import finish_folder, start_folder
 from trustrace.training.tokenizer import encode
@@ -35,13 +36,9 @@ def _source(corpus: Corpus) -> Iterator[str]:
 
             return iter(world.corpus(seed=corpus.seed, **corpus.options))
         case HubCorpus():
-            from trustrace.datasets import corpora
-
-            return iter(corpora.documents(corpus.name, **corpus.options))
+            return corpora.documents(corpus.name, **corpus.options)
         case FolderCorpus():
-            from trustrace.datasets import corpora
-
-            return iter(corpora.documents(filled_in(corpus.path)))
+            return corpora.documents(filled_in(corpus.path))
 
 
 def filled_in(path: str) -> Path:
@@ -58,18 +55,10 @@ def filled_in(path: str) -> Path:
     return Path(filled).expanduser()
 
 
-def split_documents(texts: Iterable[str], *, held_out: float, seed: int) -> Iterator[tuple[str, bool]]:
-    """Each document and whether it is held out.
-
-    Of every ``round(1 / held_out)`` documents in a row, one that `seed` draws: no count of the corpus is needed, and the held-out ones are
-    spread over it evenly.
-    """
-    block = round(1 / held_out)
-    drawn = 0
-    for row, text in enumerate(texts):
-        if row % block == 0:
-            drawn = int(generator(seed, "held_out", row // block).integers(block))
-        yield text, row % block == drawn
+def split_documents(texts: Iterable[str], *, held_out: float) -> Iterator[tuple[str, bool]]:
+    """Each document and whether it is held out, which its text alone decides, so that equal documents stay on one side."""
+    for text in texts:
+        yield text, corpora.is_held_out(text, fraction=held_out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +123,11 @@ def pack(
     tokens, counts = [0, 0], [0, 0]
     with (partial / "train.bin").open("wb") as train, (partial / "held_out.bin").open("wb") as held_out:
         for chunk in _chunks(texts):
-            for (text, is_held_out), row in zip(chunk, encode(tokenizer, [text for text, _ in chunk]), strict=True):
+            for (text, held), row in zip(chunk, encode(tokenizer, [text for text, _ in chunk]), strict=True):
                 digest.update(text.encode() + b"\0")
-                _append(row, held_out if is_held_out else train, dtype)
-                tokens[is_held_out] += len(row)
-                counts[is_held_out] += 1
+                _append(row, held_out if held else train, dtype)
+                tokens[held] += len(row)
+                counts[held] += 1
     _require_tokens(tokens, counts, min_tokens)
     packed = PackedCorpus(
         folder=folder,
@@ -168,8 +157,8 @@ def _chunks(texts: Iterable[tuple[str, bool]]) -> Iterator[list[tuple[str, bool]
     """About a million characters at a time: enough for the tokenizer to be fast, little enough to be held."""
     chunk: list[tuple[str, bool]] = []
     size = 0
-    for text, is_held_out in texts:
-        chunk.append((text, is_held_out))
+    for text, held in texts:
+        chunk.append((text, held))
         size += len(text)
         if size >= _CHARACTERS_AT_ONCE:
             yield chunk
@@ -187,7 +176,7 @@ def _require_tokens(tokens: list[int], counts: list[int], min_tokens: int) -> No
     if tokens[1] < min_tokens:
         raise DataError(
             f"{counts[1]} of {sum(counts)} documents are held out, with {tokens[1]} tokens; one sequence needs {min_tokens}: "
-            "raise held_out (one document in round(1 / held_out) is drawn), add documents, or cut large ones into several"
+            "raise held_out, add documents, or cut large ones into several"
         )
 
 

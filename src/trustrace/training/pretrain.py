@@ -1,7 +1,8 @@
 """Pre-training from random initialisation, saved on a schedule, resumable at any instant.
 
 A run is a function of its configuration: the initialisation, the held-out documents, the order of the data and dropout are each drawn from
-the seed and the step, so a run that was killed and started again ends with the weights of one that was not, bit for bit on one device.
+the seed and the step. A run that was killed and started again therefore ends with the weights of one that was not: bit for bit on a CPU
+with the same number of threads, and on a GPU up to the order in which its kernels add.
 
 On several devices, start the same command through accelerate, which decides how they work together (data parallel, FSDP, DeepSpeed)::
 
@@ -23,12 +24,12 @@ from jaxtyping import Float, Int, UInt
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from trustrace.core.draws import generator
 from trustrace.core.errors import RunError
 from trustrace.core.progress import Progress, silent
-from trustrace.training.config import Optimizer, PretrainConfig, model_config
+from trustrace.models.quiet import quietly
+from trustrace.training.config import Optimizer, PretrainConfig, context_length, model_config
 from trustrace.training.corpus import (
     PackedCorpus,
     documents,
@@ -106,13 +107,14 @@ def _prepare_folder(folder: RunFolder, config: PretrainConfig, *, resume: bool, 
     folder.claim(config, resume=resume)
     if not folder.tokenizer.is_dir():
         progress(0, 1, "tokenizer")
-        tokenizer = make_tokenizer(config.tokenizer, _training_texts(config), max_tokens=config.sequence_length)
+        training = (text for text, is_held_out in _split(config) if not is_held_out)
+        tokenizer = make_tokenizer(config.tokenizer, training, max_tokens=context_length(config))
         write_folder(folder.tokenizer, tokenizer.save_pretrained)
         progress(1, 1, "tokenizer")
     if not folder.corpus.is_dir():
         progress(0, 1, "packed corpus")
         pack(
-            split_documents(documents(config.corpus), held_out=config.held_out, seed=config.seed),
+            _split(config),
             tokenizer=open_tokenizer(folder.tokenizer),
             folder=folder.corpus,
             min_tokens=config.sequence_length + 1,
@@ -120,9 +122,8 @@ def _prepare_folder(folder: RunFolder, config: PretrainConfig, *, resume: bool, 
         progress(1, 1, "packed corpus")
 
 
-def _training_texts(config: PretrainConfig) -> Any:
-    texts = split_documents(documents(config.corpus), held_out=config.held_out, seed=config.seed)
-    return (text for text, is_held_out in texts if not is_held_out)
+def _split(config: PretrainConfig) -> Iterator[tuple[str, bool]]:
+    return split_documents(documents(config.corpus), held_out=config.held_out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,7 +314,7 @@ def _save(run: _Run, step: int, log: TrainingLog) -> None:
         }
 
         def write(folder: Path) -> None:
-            with _no_progress_bars():
+            with quietly():
                 bare.save_pretrained(folder, state_dict=weights)
             run.tokenizer.save_pretrained(folder)
             (folder / "trustrace.json").write_text(json.dumps(facts, indent=1) + "\n")
@@ -343,19 +344,6 @@ def _keep_state(run: _Run, step: int) -> None:
 
 def _any_process(run: _Run, is_true: bool) -> bool:
     return bool(run.devices.total(torch.tensor(float(is_true), device=run.devices.device)) > 0)
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Only the command line shows progress."""
-    if not logging.is_progress_bar_enabled():
-        yield
-        return
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.enable_progress_bar()
 
 
 def _torch_seed(seed: int, *purpose: str | int) -> int:
