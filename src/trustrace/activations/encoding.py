@@ -1,0 +1,98 @@
+"""Texts become tokens, and every text knows which of its tokens it is read at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trustrace.core.errors import AlignmentError, DataError
+from trustrace.models.language_model import LanguageModel
+
+Truncation = Literal["never", "left"]
+"""What happens to a text that is longer than the model's context: an error, or its beginning is cut off."""
+
+Span = tuple[int, int]
+"""First character, and one past the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """The tokens of one text.
+
+    Attributes:
+        ids: Its tokens, a beginning-of-sequence token included where the tokenizer adds one.
+        start: The first token that belongs to what is read: the text without that token, or a span of it.
+        stop: One past the last such token.
+    """
+
+    ids: tuple[int, ...]
+    start: int
+    stop: int
+
+
+def encode(
+    model: LanguageModel,
+    texts: Sequence[str],
+    *,
+    spans: Sequence[Span] | None = None,
+    truncation: Truncation = "never",
+) -> tuple[Encoding, ...]:
+    """The tokens of each text, as the model's tokenizer makes them.
+
+    Args:
+        model: Whose tokenizer, and whose longest context.
+        texts: The texts.
+        spans: The characters of each text that are read; all of them by default.
+        truncation: ``left`` keeps the end of a text that is too long, with its beginning-of-sequence token.
+
+    Raises:
+        DataError: there are no texts, or one has no tokens, is longer than the context, or has no token in its span.
+        AlignmentError: there are not as many spans as texts.
+    """
+    if not texts:
+        raise DataError("no statements to capture; at least one is needed")
+    if spans is not None and len(spans) != len(texts):
+        raise AlignmentError(f"{len(texts)} statements but {len(spans)} spans; give one (first, past last) pair each")
+    encoded = model.tokenizer(
+        list(texts), return_attention_mask=False, return_offsets_mapping=spans is not None, verbose=False
+    )
+    encodings = []
+    for row, ids in enumerate(encoded["input_ids"]):
+        read = (0, len(ids)) if spans is None else _span_tokens(row, spans[row], encoded["offset_mapping"][row])
+        encodings.append(_fitted(model, row, _encoding(model, row, tuple(ids), read), truncation))
+    return tuple(encodings)
+
+
+def _encoding(model: LanguageModel, row: int, ids: tuple[int, ...], read: tuple[int, int]) -> Encoding:
+    # A beginning-of-sequence token is the same for every text, and its activation is huge in many models: it would drown a mean.
+    start, stop = max(read[0], int(model.adds_bos)), read[1]
+    if start >= stop:
+        raise DataError(f"statement {row} has no token to read; remove it, give it text, or widen its span")
+    return Encoding(ids, start, stop)
+
+
+def _span_tokens(row: int, span: Span, offsets: Sequence[Span]) -> tuple[int, int]:
+    """The tokens that overlap a span of characters."""
+    first, past_last = span
+    touched = [token for token, (begin, end) in enumerate(offsets) if begin < past_last and end > first and end > begin]
+    if not touched:
+        raise DataError(
+            f"statement {row} has no token in its span, characters {first} to {past_last}; correct the span"
+        )
+    return touched[0], touched[-1] + 1
+
+
+def _fitted(model: LanguageModel, row: int, encoding: Encoding, truncation: Truncation) -> Encoding:
+    excess = len(encoding.ids) - model.max_tokens
+    if excess <= 0:
+        return encoding
+    if truncation == "never":
+        raise DataError(
+            f"statement {row} has {len(encoding.ids)} tokens, but {model.checkpoint.key} reads {model.max_tokens} at most; "
+            "shorten or remove it, or keep the end of such statements with truncation 'left'"
+        )
+    kept = int(model.adds_bos)
+    ids = encoding.ids[:kept] + encoding.ids[kept + excess :]
+    start, stop = max(kept, encoding.start - excess), encoding.stop - excess
+    if start >= stop:
+        raise DataError(f"statement {row}: truncation from the left cuts its span off; shorten the statement")
+    return Encoding(ids, start, stop)
