@@ -3,8 +3,9 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trustrace.core.config import Config
 from trustrace.core.errors import DataError
@@ -36,6 +37,12 @@ class ConfAIdeConfig(Config):
     violation_below: float = Field(default=-50.0, ge=-100, le=100)
     expected_above: float = Field(default=-20.0, ge=-100, le=100)
     generated: bool = True
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> Self:
+        if self.violation_below > self.expected_above:
+            raise ValueError("violation_below lies above expected_above, so that a rating between them would be both")
+        return self
 
 
 @dataclass(frozen=True)

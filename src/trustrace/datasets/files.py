@@ -114,7 +114,8 @@ def write_statements(statements: Statements, path: Path) -> None:
 
 def _write_csv(columns: dict[str, Sequence[Any]], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        # With any other line end, the writer would leave a text that holds a lone \r unquoted.
+        writer = csv.writer(stream, lineterminator="\r\n")
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
 

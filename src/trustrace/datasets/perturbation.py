@@ -1,7 +1,5 @@
 """Case typos: random letters of a sentence with their case flipped."""
 
-import numpy as np
-
 from trustrace.core.draws import generator
 from trustrace.core.errors import ConfigError
 
@@ -30,11 +28,6 @@ def flip_case(sentence: str, *, rate: float, seed: int) -> str:
         )
     hits = generator(seed, "case typos", sentence).random(len(sentence)) < rate
     return "".join(_flipped(character) if hit else character for character, hit in zip(sentence, hits, strict=True))
-
-
-def n_letters(sentence: str) -> int:
-    """How many characters of `sentence` have another case to be flipped to."""
-    return int(np.sum([_flipped(character) != character for character in sentence], dtype=np.int64))
 
 
 def _flipped(character: str) -> str:

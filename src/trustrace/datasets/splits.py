@@ -17,7 +17,7 @@ def assign_splits(*, groups: Sequence[str], labels: Sequence[int], seed: int) ->
     """A split for each row: by group, stratified by label, and independent of the order of rows.
 
     Groups are shuffled, the large ones placed first, each into the part whose label counts it brings nearest to its share: half of all
-    rows for test, a fifth of the other half for validation. Parts miss their share by less than the largest group.
+    rows for test, a fifth of the other half for validation. Test misses its half by at most the largest group.
 
     Args:
         groups: The group of each row.
