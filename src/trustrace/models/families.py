@@ -34,7 +34,7 @@ class Stage:
     """
 
     pattern: str
-    tokens_per_count: float | None = None
+    tokens_per_count: int | float | None = None
     steps_per_count: int | None = 1
     offset: int = 0
     steps_before: int = 0

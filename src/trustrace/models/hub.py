@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import HfApi, scan_cache_dir, snapshot_download
+from huggingface_hub import CachedRevisionInfo, HfApi, HFCacheInfo, constants, scan_cache_dir, snapshot_download
 from huggingface_hub.errors import (
     CacheNotFound,
     GatedRepoError,
@@ -60,8 +60,8 @@ class HubSource:
         if checkpoint.commit:
             return checkpoint
         with _explained(self.name, checkpoint.revision):
-            commit = HfApi().model_info(self.name, revision=checkpoint.revision).sha
-        return replace(checkpoint, commit=commit or "")
+            commit = HfApi().resolve_revision(self.name, revision=checkpoint.revision).resolved
+        return replace(checkpoint, commit=commit)
 
     @contextmanager
     def path(self, checkpoint: Checkpoint, *, with_weights: bool = True) -> Iterator[Path]:
@@ -71,13 +71,13 @@ class HubSource:
             CheckpointError: it cannot be fetched, or holds no weights.
         """
         pinned = self.pin(checkpoint)
-        was_here = pinned.commit in _cached_commits(self.name)
+        was_here = _has_weights(_cached_names(self.name, pinned.commit))
         folder = self._fetch(pinned, with_weights=with_weights)
         try:
             yield folder
         finally:
             if with_weights and not self.keep_downloads and not was_here:
-                scan_cache_dir().delete_revisions(pinned.commit).execute()
+                _let_go(pinned.commit)
 
     def fallback_tokenizer(self) -> tuple[str, Path] | None:
         """Name and folder of the tokenizer that the family names, or else that of ``main``.
@@ -94,6 +94,8 @@ class HubSource:
     def _fetch(self, checkpoint: Checkpoint, *, with_weights: bool) -> Path:
         patterns = [weights.CONFIG, "generation_config.json", "*.py", *weights.TOKENIZER_FILES]
         with _explained(self.name, checkpoint.revision), quietly():
+            # Files are asked for by commit; this leaves the revision's name in the cache too, for days without a connection.
+            HfApi().resolve_revision(self.name, revision=checkpoint.revision)
             if with_weights:
                 patterns += weights.weight_patterns(_file_names(self.name, checkpoint.commit), where=checkpoint.key)
             return Path(snapshot_download(self.name, revision=checkpoint.commit, allow_patterns=patterns))
@@ -140,7 +142,7 @@ def _revisions(repository: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
 
 
 def _cached_revisions(repository: str, error: Exception) -> Mapping[str, str]:
-    cached = {ref: commit for commit, refs in _cached_commits(repository).items() for ref in refs or (commit,)}
+    cached = {ref: commit for commit, found in _cached(repository).items() for ref in found.refs or (commit,)}
     if not cached:
         raise CheckpointError(
             f"{repository}: no such folder, and the hub cannot be asked for a repository of that name ({error}); "
@@ -149,18 +151,24 @@ def _cached_revisions(repository: str, error: Exception) -> Mapping[str, str]:
     return cached
 
 
-def _cached_commits(repository: str) -> Mapping[str, frozenset[str]]:
-    """Each cached commit of a repository and the revisions that pointed to it."""
+def _cache() -> HFCacheInfo | None:
     try:
-        repositories = scan_cache_dir().repos
+        return scan_cache_dir(constants.HF_HUB_CACHE)
     except CacheNotFound:
-        return {}
-    return {
-        revision.commit_hash: frozenset(revision.refs)
-        for repo in repositories
-        if repo.repo_type == "model" and repo.repo_id == repository
-        for revision in repo.revisions
-    }
+        return None
+
+
+def _cached(repository: str) -> Mapping[str, CachedRevisionInfo]:
+    """What is in the local cache of a repository, by commit."""
+    cache = _cache()
+    repositories = cache.repos if cache else frozenset()
+    mine = [repo for repo in repositories if repo.repo_type == "model" and repo.repo_id == repository]
+    return {revision.commit_hash: revision for repo in mine for revision in repo.revisions}
+
+
+def _cached_names(repository: str, commit: str) -> list[str]:
+    revision = _cached(repository).get(commit)
+    return [file.file_name for file in revision.files] if revision else []
 
 
 def _known(repository: str, revision: str, commits: Mapping[str, str]) -> str:
@@ -211,14 +219,17 @@ def _file_names(repository: str, commit: str) -> list[str]:
     try:
         return HfApi().list_repo_files(repository, revision=commit)
     except _UNREACHABLE:
-        cached = (
-            revision
-            for repo in scan_cache_dir().repos
-            if repo.repo_id == repository
-            for revision in repo.revisions
-            if revision.commit_hash == commit
-        )
-        return [file.file_name for revision in cached for file in revision.files]
+        return _cached_names(repository, commit)
+
+
+def _has_weights(names: list[str]) -> bool:
+    return any(name.endswith((".safetensors", ".bin")) for name in names)
+
+
+def _let_go(commit: str) -> None:
+    cache = _cache()
+    if cache is not None:
+        cache.delete_revisions(commit).execute()
 
 
 @contextmanager
