@@ -4,12 +4,11 @@ import difflib
 import fnmatch
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import ConfigError
 
-Selection = str | Sequence[str] | Mapping[Literal["every", "log_spaced"], int]
+Selection = str | Sequence[str] | Mapping[str, int]
 """``all``; a revision or a glob such as ``step*000``; a list of revisions; ``{"every": n}``; ``{"log_spaced": n}``."""
 
 
@@ -40,9 +39,7 @@ def select(checkpoints: Sequence[Checkpoint], how: Selection) -> tuple[Checkpoin
     return tuple(one for one in series if one.revision in set(how))
 
 
-def _by_rule(
-    series: tuple[Checkpoint, ...], rule: Mapping[Literal["every", "log_spaced"], int]
-) -> tuple[Checkpoint, ...]:
+def _by_rule(series: tuple[Checkpoint, ...], rule: Mapping[str, int]) -> tuple[Checkpoint, ...]:
     if len(rule) == 1:
         [(name, n)] = rule.items()
         if isinstance(n, int) and not isinstance(n, bool) and n >= 1:
