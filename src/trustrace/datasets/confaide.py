@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -39,7 +38,7 @@ class ConfAIdeConfig(Config):
     generated: bool = True
 
     @model_validator(mode="after")
-    def _bounds_are_ordered(self) -> Self:
+    def _bounds_are_ordered(self) -> "ConfAIdeConfig":
         if self.violation_below > self.expected_above:
             raise ValueError("violation_below lies above expected_above, so that a rating between them would be both")
         return self

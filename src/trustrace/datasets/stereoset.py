@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -50,7 +50,7 @@ class StereoSetConfig(Config):
     canonical: bool = False
 
     @model_validator(mode="after")
-    def _sides_differ(self) -> Self:
+    def _sides_differ(self) -> "StereoSetConfig":
         if both := sorted(set(self.one) & set(self.zero)):
             raise ValueError(f"{both} cannot be labelled both 1 and 0")
         return self
