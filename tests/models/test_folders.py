@@ -114,6 +114,14 @@ def test_a_series_of_two_architectures_is_refused(series: Path, tmp_path: Path) 
         open_source(str(run))
 
 
+def test_defaults_that_only_one_version_of_transformers_wrote_make_no_other_architecture(
+    series: Path, tmp_path: Path, edit: Edit
+) -> None:
+    run = shutil.copytree(series, tmp_path / "run")
+    edit(run / "checkpoints" / "step_0000010" / "config.json", num_key_value_heads=None, transformers_version="4.28.0")
+    assert len(open_source(str(run)).checkpoints()) == 3
+
+
 def test_a_folder_without_checkpoints_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoints; expected a config.json in it"):
         open_source(str(tmp_path))

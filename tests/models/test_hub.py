@@ -112,6 +112,19 @@ def test_only_the_files_of_a_checkpoint_are_fetched(hub: Serve, checkpoint: Path
     assert len(served.downloads()) == len(fetched)
 
 
+def test_what_is_still_to_be_fetched_is_known_before(hub: Serve, revisions: dict[str, Path]) -> None:
+    served = hub({PYTHIA: revisions})
+    source = open_source(PYTHIA)
+    first = source.checkpoints()[0]
+    assert source.download_bytes(first) == sum(
+        path.stat().st_size for path in revisions["step0"].iterdir() if path.name != "trustrace.json"
+    )
+    assert not served.downloads()
+    with source.path(first):
+        pass
+    assert source.download_bytes(first) == 0
+
+
 def test_random_initialisation_fetches_no_weights(hub: Serve, revisions: dict[str, Path]) -> None:
     served = hub({PYTHIA: revisions})
     source = open_source(PYTHIA)

@@ -212,6 +212,27 @@ def test_code_that_comes_with_a_checkpoint_is_not_run_unless_asked_for(
     assert not (tmp_path / "ran").exists()
 
 
+def test_code_that_comes_with_a_checkpoint_runs_when_asked_for(
+    edit: Edit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tiny.save(tmp_path / "coded", "llama")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    edit(
+        checkpoint / "config.json",
+        model_type="mine",
+        auto_map={"AutoConfig": "mine.Mine", "AutoModelForCausalLM": "mine.MineLM"},
+    )
+    (checkpoint / "mine.py").write_text(
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        "class Mine(LlamaConfig):\n    model_type = 'mine'\n"
+        "class MineLM(LlamaForCausalLM):\n    config_class = Mine\n"
+    )
+    assert type(load_from(checkpoint, trust_remote_code=True).module).__name__ == "MineLM"
+    source = open_source(str(checkpoint))
+    fresh = random_init(source, source.checkpoints()[0], seed=0, trust_remote_code=True)
+    assert type(fresh.module).__name__ == "MineLM"
+
+
 def test_an_unknown_architecture_is_named(checkpoint: Path, edit: Edit) -> None:
     edit(checkpoint / "config.json", model_type="perceptron")
     with pytest.raises(

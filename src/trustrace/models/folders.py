@@ -46,6 +46,10 @@ class FolderSource:
         """The folder of `checkpoint`; nothing is fetched, whatever `with_weights` says."""
         yield self._folder(checkpoint)
 
+    def download_bytes(self, checkpoint: Checkpoint) -> int:
+        """What fetching `checkpoint` would add to the disk: nothing."""
+        return 0
+
     def fallback_tokenizer(self) -> tuple[str, Path] | None:
         """Name and folder of the tokenizer for checkpoints that have none: beside the series, in ``tokenizer/``, or above it."""
         for folder in (self.root, self.root / "tokenizer", self.root.parent / "tokenizer", self.root.parent):
@@ -136,7 +140,9 @@ def _count(folder: Path, values: dict[str, object], key: str) -> int | None:
 def _require_one_architecture(folders: list[Path]) -> None:
     first, *others = [(folder, weights.architecture(weights.read_config(folder))) for folder in folders]
     for folder, shape in others:
-        different = {key: (first[1][key], value) for key, value in shape.items() if value != first[1][key]}
+        # Versions of transformers differ in which defaults they write, so only what both say can contradict.
+        both = {key: (first[1][key], value) for key, value in shape.items() if None not in (value, first[1][key])}
+        different = {key: values for key, values in both.items() if values[0] != values[1]}
         if different:
             raise CheckpointError(
                 f"{folder.parent}: {folder.name} is of another architecture than {first[0].name}: "

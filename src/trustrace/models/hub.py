@@ -79,6 +79,18 @@ class HubSource:
             if with_weights and not self.keep_downloads and not was_here:
                 _let_go(pinned.commit)
 
+    def download_bytes(self, checkpoint: Checkpoint) -> int:
+        """How many bytes of `checkpoint` are still to be fetched.
+
+        Raises:
+            CheckpointError: the hub cannot be asked, or the checkpoint holds no weights.
+        """
+        pinned = self.pin(checkpoint)
+        with _explained(self.name, checkpoint.revision), quietly():
+            patterns = self._patterns(pinned, with_weights=True)
+            files = snapshot_download(self.name, revision=pinned.commit, allow_patterns=patterns, dry_run=True)
+        return sum(file.file_size or 0 for file in files if file.will_download)
+
     def fallback_tokenizer(self) -> tuple[str, Path] | None:
         """Name and folder of the tokenizer that the family names, or else that of ``main``.
 
@@ -92,13 +104,18 @@ class HubSource:
         return (f"{repository}@{revision or families.MAIN}", folder) if weights.has_tokenizer(folder) else None
 
     def _fetch(self, checkpoint: Checkpoint, *, with_weights: bool) -> Path:
-        patterns = [weights.CONFIG, "generation_config.json", "*.py", *weights.TOKENIZER_FILES]
         with _explained(self.name, checkpoint.revision), quietly():
             # Files are asked for by commit; this leaves the revision's name in the cache too, for days without a connection.
             HfApi().resolve_revision(self.name, revision=checkpoint.revision)
-            if with_weights:
-                patterns += weights.weight_patterns(_file_names(self.name, checkpoint.commit), where=checkpoint.key)
+            patterns = self._patterns(checkpoint, with_weights=with_weights)
             return Path(snapshot_download(self.name, revision=checkpoint.commit, allow_patterns=patterns))
+
+    def _patterns(self, checkpoint: Checkpoint, *, with_weights: bool) -> list[str]:
+        """The files of `checkpoint` that are needed: a repository may hold the same weights several times over."""
+        patterns = [weights.CONFIG, "generation_config.json", "*.py", *weights.TOKENIZER_FILES]
+        if with_weights:
+            patterns += weights.weight_patterns(_file_names(self.name, checkpoint.commit), where=checkpoint.key)
+        return patterns
 
 
 def open_hub(repository: str, *, revision: str | None = None, keep_downloads: bool = True) -> HubSource:

@@ -71,7 +71,13 @@ def load(
 
 
 def random_init(
-    source: CheckpointSource, checkpoint: Checkpoint, *, seed: int, device: str = "cpu", dtype: str = "auto"
+    source: CheckpointSource,
+    checkpoint: Checkpoint,
+    *,
+    seed: int,
+    device: str = "cpu",
+    dtype: str = "auto",
+    trust_remote_code: bool = False,
 ) -> LanguageModel:
     """The architecture and the tokenizer of a checkpoint with fresh weights: what is readable before any training.
 
@@ -84,6 +90,7 @@ def random_init(
         seed: Seed of the weights.
         device: Where to put it.
         dtype: What to compute in; ``auto`` is what the checkpoint was saved in.
+        trust_remote_code: Whether code that comes with the checkpoint may run.
 
     Returns:
         A model whose checkpoint has revision ``random_init_<seed>``, step 0 and no tokens seen.
@@ -96,14 +103,16 @@ def random_init(
     """
     target, wanted = _device(device), _dtype(dtype)
     with source.path(checkpoint, with_weights=False) as folder:
-        _require_known_code(folder, trusted=False)
-        tokenizer = _tokenizer(source, checkpoint, folder, trust_remote_code=False)
+        _require_known_code(folder, trusted=trust_remote_code)
+        tokenizer = _tokenizer(source, checkpoint, folder, trust_remote_code=trust_remote_code)
         with _explained(folder), quietly():
-            config = AutoConfig.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         commit = f"random_init_{seed}-{weights.content_hash(folder, with_weights=False)}"
     with torch.random.fork_rng(devices=[]), quietly():
         torch.default_generator.manual_seed(seed)
-        module: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        module: PreTrainedModel = AutoModelForCausalLM.from_config(
+            config, dtype=torch.float32, trust_remote_code=trust_remote_code
+        )
     fresh = replace(checkpoint, revision=f"random_init_{seed}", step=0, tokens_seen=0, commit=commit)
     _require_fit(tokenizer, module, checkpoint=fresh)
     return LanguageModel.of(module.to(target, wanted or _stored_dtype(config)), tokenizer, checkpoint=fresh)

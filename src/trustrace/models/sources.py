@@ -31,6 +31,9 @@ class CheckpointSource(Protocol):
     def path(self, checkpoint: Checkpoint, *, with_weights: bool = True) -> AbstractContextManager[Path]:
         """A folder that holds `checkpoint` while the context is open; `with_weights` False asks for configuration and tokenizer alone."""
 
+    def download_bytes(self, checkpoint: Checkpoint) -> int:
+        """How many bytes of `checkpoint` are still to be fetched."""
+
     def fallback_tokenizer(self) -> tuple[str, Path] | None:
         """Name and folder of the tokenizer for checkpoints that have none; None where the series names none."""
 
