@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 RUN_OF_WORDS = 8
 """Two texts with this many words in a row in common are near-duplicates. Below six words stock phrases chain most of ToxiGen into one
@@ -44,21 +45,31 @@ def connected(keys: Sequence[Iterable[str]]) -> tuple[str, ...]:
     Returns:
         The group of each row, named after the smallest key in it, so that names do not depend on the order of rows.
     """
-    parents: dict[str, str] = {}
     columns = [tuple(row) for row in keys]
-    for first, *others in columns:
-        root = _root(parents, first)
-        for key in others:
-            other = _root(parents, key)
-            # The smaller name survives every merge and so ends up naming the group.
-            root, absorbed = min(root, other), max(root, other)
-            parents[absorbed] = root
-    return tuple(_root(parents, row[0]) for row in columns)
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, column in enumerate(columns):
+        for key in column:
+            rows_of[key].append(row)
+    groups: dict[int, str] = {}
+    for start in range(len(columns)):
+        if start not in groups:
+            members, linked = _component(start, columns, rows_of)
+            groups |= dict.fromkeys(members, min(linked))
+    return tuple(groups[row] for row in range(len(columns)))
 
 
-def _root(parents: dict[str, str], key: str) -> str:
-    parents.setdefault(key, key)
-    while parents[key] != key:
-        parents[key] = parents[parents[key]]
-        key = parents[key]
-    return key
+def _component(
+    start: int, columns: Sequence[tuple[str, ...]], rows_of: Mapping[str, Sequence[int]]
+) -> tuple[set[int], set[str]]:
+    """All rows that can be reached from `start` by shared keys, and those keys."""
+    members: set[int] = set()
+    linked: set[str] = set()
+    pending = [start]
+    while pending:
+        row = pending.pop()
+        members.add(row)
+        for key in columns[row]:
+            if key not in linked:
+                linked.add(key)
+                pending.extend(rows_of[key])
+    return members, linked
