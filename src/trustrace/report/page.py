@@ -1,0 +1,100 @@
+"""The report: one self-contained page and the paper-ready figures beside it, written from a run folder alone."""
+
+import hashlib
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trustrace.core.errors import MissingExtraError, RunError
+from trustrace.report.contents import Page, page_contents
+from trustrace.report.figures import write_figures
+from trustrace.report.grids import Trace
+from trustrace.report.palette import DARK, LIGHT
+from trustrace.report.payload import as_json, payload, squeezed
+from trustrace.report.pivoting import pivot
+from trustrace.report.run_folder import read_run
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_SCRIPTS = ("data.js", "charts.js", "page.js")
+
+
+def write_report(run: Path, *, out: Path | None = None) -> Path:
+    """Write the report of a run: ``index.html``, and ``figures/`` with every figure as PNG and PDF.
+
+    It reads the tidy table, the study, the manifest and the audits; it chooses, sorts and pivots, and computes no new number. The page
+    needs no network and sends nothing anywhere.
+
+    Args:
+        run: The run folder.
+        out: The folder to write into; ``report`` inside the run folder unless given.
+
+    Returns:
+        The page.
+
+    Raises:
+        RunError: the run folder is incomplete or unreadable, or the report cannot be written.
+        MissingExtraError: the extra ``report`` is not installed.
+    """
+    environment, plotly = _environment(), _plotly()
+    content = read_run(run)
+    trace = pivot(content.table)
+    folder = run / "report" if out is None else out
+    try:
+        drawn = write_figures(trace, folder / "figures")
+        page = folder / "index.html"
+        _replace(page, _render(environment, plotly, trace, page_contents(content, trace, drawn)))
+    except OSError as error:
+        raise RunError(
+            f"{folder} could not be written: {error.strerror or error}; free space or choose another folder"
+        ) from error
+    return page
+
+
+def _environment() -> "Environment":
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError:
+        raise MissingExtraError.of("jinja2", extra="report", purpose="writing a report") from None
+    return Environment(autoescape=True, undefined=StrictUndefined)
+
+
+def _plotly() -> str:
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        raise MissingExtraError.of("plotly", extra="report", purpose="writing a report") from None
+    return str(get_plotlyjs())
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)
+
+
+def _render(environment: "Environment", plotly: str, trace: Trace, page: Page) -> str:
+    from markupsafe import Markup
+
+    content = as_json(payload(trace))
+    # Only our own files and what `as_json` made harmless are markup; everything else is escaped by the template.
+    return environment.from_string(
+        _asset("page.html.jinja")
+    ).render(
+        page=page,
+        colours=[(name, colour, asdict(DARK)[name]) for name, colour in asdict(LIGHT).items()],
+        css=Markup(_asset("page.css")),  # noqa: S704
+        script=Markup("\n".join(map(_asset, _SCRIPTS))),  # noqa: S704
+        content=Markup(content),  # noqa: S704
+        plotly=Markup(squeezed(plotly.encode())),  # noqa: S704
+        # Unpredictable for whoever wrote the run's texts, yet equal for equal reports.
+        nonce=hashlib.sha256(content.encode() + repr(page).encode()).hexdigest()[:32],
+    )
+
+
+def _asset(name: str) -> str:
+    return files("trustrace.report").joinpath("assets", name).read_text("utf-8")
