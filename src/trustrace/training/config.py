@@ -2,11 +2,12 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from huggingface_hub.errors import StrictDataclassError
 from pydantic import Field, field_validator, model_validator
-from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from trustrace.core.config import Config
 
@@ -133,7 +134,7 @@ class Optimizer(Config):
     clip: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
-    def _floor_lies_below_the_peak(self) -> Self:
+    def _floor_lies_below_the_peak(self) -> "Optimizer":
         if self.floor > self.learning_rate:
             raise ValueError(f"floor {self.floor} is above the peak learning rate {self.learning_rate}")
         return self
@@ -202,10 +203,10 @@ class PretrainConfig(Config):
     @classmethod
     def _architecture_is_known(cls, settings: dict[str, Any]) -> dict[str, Any]:
         model_type = settings.get("model_type")
-        causal = [name for name in CONFIG_MAPPING if CONFIG_MAPPING[name] in MODEL_FOR_CAUSAL_LM_MAPPING]
-        if model_type not in causal:
+        if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
             raise ValueError(
-                f"model_type {model_type!r} is no causal language model of transformers{_nearest(model_type, causal)}"
+                f"model_type {model_type!r} is no causal language model of transformers"
+                f"{_nearest(model_type, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)}"
             )
         known = _keys_of(AutoConfig.for_model(model_type))
         for key in settings.keys() - {"model_type"}:
@@ -220,7 +221,7 @@ class PretrainConfig(Config):
         return settings
 
     @model_validator(mode="after")
-    def _there_is_something_to_train(self) -> Self:
+    def _there_is_something_to_train(self) -> "PretrainConfig":
         if self.steps < 1:
             raise ValueError(
                 f"tokens: {self.tokens} are less than one step of {self.tokens_per_step} (batch {self.batch} x {self.sequence_length})"

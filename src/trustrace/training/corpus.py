@@ -84,16 +84,16 @@ class PackedCorpus:
     sha256: str
 
     @cached_property
-    def train(self) -> UInt[np.ndarray, " token"]:
+    def train(self) -> UInt[np.ndarray, " place"]:
         """The training tokens, memory-mapped."""
         return self._mapped("train.bin", self.train_tokens)
 
     @cached_property
-    def held_out(self) -> UInt[np.ndarray, " token"]:
+    def held_out(self) -> UInt[np.ndarray, " place"]:
         """The held-out tokens, memory-mapped."""
         return self._mapped("held_out.bin", self.held_out_tokens)
 
-    def _mapped(self, name: str, count: int) -> UInt[np.ndarray, " token"]:
+    def _mapped(self, name: str, count: int) -> UInt[np.ndarray, " place"]:
         path = self.folder / name
         expected = count * np.dtype(self.dtype).itemsize
         if not path.is_file() or path.stat().st_size != expected:
@@ -181,8 +181,8 @@ def _require_tokens(tokens: list[int], counts: list[int], min_tokens: int) -> No
 
 
 def windows(
-    tokens: UInt[np.ndarray, " token"], rows: Int[np.ndarray, " sequence"], *, length: int
-) -> Int[np.ndarray, "sequence length+1"]:
+    tokens: UInt[np.ndarray, " place"], rows: Int[np.ndarray, " sequence"], *, length: int
+) -> Int[np.ndarray, "sequence {length}+1"]:
     """The sequences `rows`: sequence i reads tokens ``i * length`` .. ``(i + 1) * length``, one more than it predicts."""
     return np.stack([tokens[row * length : (row + 1) * length + 1] for row in rows]).astype(np.int64)
 

@@ -108,6 +108,6 @@ def truncate(path: Path, *, step: int) -> None:
 def _step_of(line: str) -> float:
     """The step of a line; a line that was cut off while it was written belongs to no step that is kept."""
     try:
-        return int(json.loads(line)["step"])
+        return float(json.loads(line)["step"])
     except ValueError:
         return math.inf

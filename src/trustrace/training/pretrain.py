@@ -26,7 +26,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from trustrace.core.draws import generator
-from trustrace.core.errors import RunError
+from trustrace.core.errors import ConfigError, RunError
 from trustrace.core.progress import Progress, silent
 from trustrace.models.quiet import quietly
 from trustrace.training.config import Optimizer, PretrainConfig, context_length, model_config
@@ -85,12 +85,16 @@ def pretrain(
         RunError: `out` belongs to another run; the disk is full; the loss is not finite.
         DataError: the corpus is too small.
         TokenizerError: a given tokenizer cannot be used.
-        ConfigError: the device does not exist, or a variable in a path is not set.
+        ConfigError: the device does not exist, a variable in a path is not set, or the processes cannot share a batch evenly.
     """
     if threads is not None:
         torch.set_num_threads(threads)
     folder = RunFolder(out)
     devices = open_devices(device)
+    if config.batch % devices.n_processes:
+        raise ConfigError(
+            f"batch {config.batch} cannot be shared evenly by {devices.n_processes} processes; choose a multiple"
+        )
     if devices.rank == 0:
         with full_disk_is_an_error(out):
             _prepare_folder(folder, config, resume=resume, progress=progress)
@@ -275,7 +279,7 @@ def _mean_loss(run: _Run, sequences: Int[Tensor, "sequence token"]) -> Float[Ten
 
 
 def _tokens(
-    run: _Run, tokens: UInt[np.ndarray, " token"], rows: Int[np.ndarray, " sequence"]
+    run: _Run, tokens: UInt[np.ndarray, " place"], rows: Int[np.ndarray, " sequence"]
 ) -> Int[Tensor, "sequence token"]:
     sequences = torch.from_numpy(windows(tokens, rows, length=run.config.sequence_length))
     return sequences.to(run.devices.device, non_blocking=True)
