@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
@@ -210,6 +211,7 @@ def test_bytes_that_are_not_utf8_are_told_by_offset(tmp_path, encoded):
         ([{"statement": None, "label": i % 2} for i in range(8)], DataError, "statement at line 1 is None, not text"),
         ([{"statement": f"s{i}", "label": i % 2, "group": None} for i in range(8)], DataError, "group at line 1 is None"),
         ([{"statement": f"s{i}", "label": i % 2, "split": 1} for i in range(8)], DataError, "split at line 1 is 1"),
+        ([{"statement": "\ud83d half", "label": i % 2} for i in range(8)], DataError, "line 1 holds half of a surrogate pair"),
         ([{"statement": f"s{i}", "label": [0]} for i in range(8)], DataError, r"label at line 1 is \[0\]"),
     ],
 )  # fmt: skip
@@ -237,6 +239,22 @@ def test_a_truncated_parquet_file_is_told(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match="not a readable Parquet file"):
         read_statements(path)
+
+
+def test_an_export_that_fails_leaves_what_was_there(tmp_path):
+    statements = read_statements(_file(tmp_path, VALID))
+    (tmp_path / "out").mkdir()
+    kept = _file(tmp_path / "out", "earlier work", "set.csv")
+    broken = replace(statements, texts=("\ud800 cannot be written", *statements.texts[1:]))
+    with pytest.raises(UnicodeEncodeError):
+        write_statements(broken, kept)
+    assert kept.read_text() == "earlier work"
+    assert [path.name for path in kept.parent.iterdir()] == ["set.csv"]
+
+
+def test_an_export_makes_the_folder_it_is_to_stand_in(tmp_path):
+    write_statements(read_statements(_file(tmp_path, VALID)), tmp_path / "new" / "folder" / "set.csv")
+    assert len(read_statements(tmp_path / "new" / "folder" / "set.csv")) == 12
 
 
 def test_an_unknown_suffix_and_a_missing_file_are_told(tmp_path):

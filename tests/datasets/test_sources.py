@@ -172,6 +172,13 @@ def test_text_loses_its_byte_order_mark_and_nothing_else(cache, file, tmp_path):
     assert read_text(replace(file, sha256=""), data_dir=tmp_path) == "a\r\nb"
 
 
+def test_text_that_is_not_utf8_is_told_by_offset(cache, file, tmp_path):
+    (tmp_path / "paper").mkdir()
+    (tmp_path / file.local).write_bytes(b"caf\xe9")
+    with pytest.raises(DataError, match="not UTF-8 at byte 3"):
+        read_text(replace(file, sha256=""), data_dir=tmp_path)
+
+
 def test_a_changed_format_is_told_by_its_columns(file):
     with pytest.raises(DataError, match=r"has no columns \['label'\], only \['statement', 'truth'\]"):
         sources.parse_rows("statement,truth\na,1\n", file, columns=("statement", "label"))

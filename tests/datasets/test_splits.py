@@ -61,6 +61,12 @@ def test_groups_of_one_label_each_are_stratified_too():
         assert sum(labels) / len(labels) == pytest.approx(1 / 3, abs=0.04)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_large_groups_are_placed_first_so_that_small_ones_can_make_up_for_them(seed):
+    rows = [(0, i % 2) for i in range(40)] + [(i, i % 2) for i in range(1, 61)]
+    assert _split(rows, seed).count("test") == 50
+
+
 def test_one_huge_group_leaves_the_other_half_to_all_others():
     rows = [(0, i % 2) for i in range(90)] + [(i, i % 2) for i in range(1, 11)]
     splits = _split(rows)

@@ -5,6 +5,7 @@ import difflib
 import io
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,7 @@ def write_statements(statements: Statements, path: Path) -> None:
     Raises:
         DataError: the suffix names no known format.
     """
+    suffix = _format(path)
     columns: dict[str, Sequence[Any]] = {
         "statement": statements.texts,
         "label": statements.labels,
@@ -99,7 +101,18 @@ def write_statements(statements: Statements, path: Path) -> None:
     }
     if statements.scheme == "held_out":
         columns["split"] = statements.splits
-    match _format(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside its place and renamed: an export that is interrupted leaves what was there before.
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _write(columns, draft, suffix)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _write(columns: dict[str, Sequence[Any]], path: Path, suffix: str) -> None:
+    match suffix:
         case ".csv":
             _write_csv(columns, path)
         case ".jsonl":
@@ -234,6 +247,10 @@ def _text(row: _Row, column: str, path: Path) -> str:
         raise DataError(f"{path}: the {column} at {row.place} is {value!r}, not text; write text or remove the row")
     if not value.strip():
         raise DataError(f"{path}: the {column} at {row.place} is empty; write text or remove the row")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise DataError(
+            f"{path}: the {column} at {row.place} holds half of a surrogate pair, which is no character; remove it"
+        )
     return value
 
 

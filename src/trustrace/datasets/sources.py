@@ -190,7 +190,13 @@ def parse_rows(text: str, file: SourceFile, *, columns: tuple[str, ...], delimit
 
 def read_text(file: SourceFile, *, data_dir: Path | None = None) -> str:
     """The verified content of `file` as text (UTF-8, a byte order mark removed). See :func:`read_bytes`."""
-    return read_bytes(file, data_dir=data_dir).decode("utf-8-sig")
+    content = read_bytes(file, data_dir=data_dir)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{file.url} is not UTF-8 at byte {error.start}; its format has changed: use the pinned mirror"
+        ) from None
 
 
 def read_bytes(file: SourceFile, *, data_dir: Path | None = None) -> bytes:

@@ -39,7 +39,7 @@ def published(*, seed: int, data_dir: Path | None = None) -> Statements:
         splits=assign_splits(groups=groups, labels=labels, seed=seed),
         meaning=MEANING,
         source=sources.PAPER_TRUTHFULQA_TRAIN.source(
-            "half of TruthfulQA's questions; some answers were rewritten by the paper's authors"
+            "half of TruthfulQA's questions; 39 of the answers are not in its first release"
         ),
     )
 
