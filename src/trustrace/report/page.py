@@ -1,19 +1,21 @@
 """The report: one self-contained page and the paper-ready figures beside it, written from a run folder alone."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trustrace.core.errors import MissingExtraError, RunError
-from trustrace.report.contents import Page, page_contents
-from trustrace.report.figures import write_figures
+from trustrace.report.contents import page_contents
+from trustrace.report.figures import FigureFile, write_figures
 from trustrace.report.grids import Trace
 from trustrace.report.palette import DARK, LIGHT
 from trustrace.report.payload import as_json, payload, squeezed
 from trustrace.report.pivoting import pivot
-from trustrace.report.run_folder import read_run
+from trustrace.report.run_folder import RunFolder, read_run
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -38,19 +40,42 @@ def write_report(run: Path, *, out: Path | None = None) -> Path:
         RunError: the run folder is incomplete or unreadable, or the report cannot be written.
         MissingExtraError: the extra ``report`` is not installed.
     """
-    environment, plotly = _environment(), _plotly()
     content = read_run(run)
     trace = pivot(content.table)
     folder = run / "report" if out is None else out
+    page = folder / "index.html"
     try:
         drawn = write_figures(trace, folder / "figures")
-        page = folder / "index.html"
-        _replace(page, _render(environment, plotly, trace, page_contents(content, trace, drawn)))
+        _replace(page, page_text(content, trace, drawn=drawn))
     except OSError as error:
         raise RunError(
             f"{folder} could not be written: {error.strerror or error}; free space or choose another folder"
         ) from error
     return page
+
+
+def page_text(run: RunFolder, trace: Trace, *, drawn: Sequence[FigureFile] = ()) -> str:
+    """The page of `run` as HTML; `drawn` are the figures that it links to.
+
+    Raises:
+        MissingExtraError: jinja2 or plotly is not installed.
+    """
+    from markupsafe import Markup
+
+    environment, page, content = _environment(), page_contents(run, trace, drawn), as_json(payload(trace))
+    # Only our own files and what `as_json` made harmless are markup; everything else is escaped by the template.
+    return environment.from_string(
+        _asset("page.html.jinja")
+    ).render(
+        page=page,
+        colours=[(name, colour, asdict(DARK)[name]) for name, colour in asdict(LIGHT).items()],
+        css=Markup(_asset("page.css")),  # noqa: S704
+        script=Markup("\n".join(map(_asset, _SCRIPTS))),  # noqa: S704
+        content=Markup(content),  # noqa: S704
+        plotly=Markup(_plotly()),  # noqa: S704
+        # Unpredictable for whoever wrote the run's texts, yet equal for equal reports.
+        nonce=hashlib.sha256(content.encode() + repr(page).encode()).hexdigest()[:32],
+    )
 
 
 def _environment() -> "Environment":
@@ -61,12 +86,14 @@ def _environment() -> "Environment":
     return Environment(autoescape=True, undefined=StrictUndefined)
 
 
+@cache
 def _plotly() -> str:
+    """Plotly's own bundle, squeezed."""
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
         raise MissingExtraError.of("plotly", extra="report", purpose="writing a report") from None
-    return str(get_plotlyjs())
+    return squeezed(get_plotlyjs().encode())
 
 
 def _replace(path: Path, text: str) -> None:
@@ -75,25 +102,6 @@ def _replace(path: Path, text: str) -> None:
     scratch = path.with_name(f".{path.name}.new")
     scratch.write_text(text, encoding="utf-8")
     scratch.replace(path)
-
-
-def _render(environment: "Environment", plotly: str, trace: Trace, page: Page) -> str:
-    from markupsafe import Markup
-
-    content = as_json(payload(trace))
-    # Only our own files and what `as_json` made harmless are markup; everything else is escaped by the template.
-    return environment.from_string(
-        _asset("page.html.jinja")
-    ).render(
-        page=page,
-        colours=[(name, colour, asdict(DARK)[name]) for name, colour in asdict(LIGHT).items()],
-        css=Markup(_asset("page.css")),  # noqa: S704
-        script=Markup("\n".join(map(_asset, _SCRIPTS))),  # noqa: S704
-        content=Markup(content),  # noqa: S704
-        plotly=Markup(squeezed(plotly.encode())),  # noqa: S704
-        # Unpredictable for whoever wrote the run's texts, yet equal for equal reports.
-        nonce=hashlib.sha256(content.encode() + repr(page).encode()).hexdigest()[:32],
-    )
 
 
 def _asset(name: str) -> str:
