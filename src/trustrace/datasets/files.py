@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ OPTIONAL = ("group", "split")
 FORMATS = (".csv", ".jsonl", ".parquet")
 MINIMUM_ROWS = 6
 """Each label in each of train, validation and test."""
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -247,7 +251,7 @@ def _text(row: _Row, column: str, path: Path) -> str:
         raise DataError(f"{path}: the {column} at {row.place} is {value!r}, not text; write text or remove the row")
     if not value.strip():
         raise DataError(f"{path}: the {column} at {row.place} is empty; write text or remove the row")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if _SURROGATE.search(value):
         raise DataError(
             f"{path}: the {column} at {row.place} holds half of a surrogate pair, which is no character; remove it"
         )
