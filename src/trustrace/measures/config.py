@@ -1,6 +1,6 @@
 """What is decided before a probe is fitted."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -44,7 +44,7 @@ class ProbingConfig(Config):
     bootstrap_draws: Annotated[int, Field(ge=100)] = 1000
 
     @model_validator(mode="after")
-    def _require_an_ascending_grid(self) -> Self:
+    def _require_an_ascending_grid(self) -> "ProbingConfig":
         if list(self.regularisers) != sorted(set(self.regularisers)):
             raise ValueError(f"regularisers must ascend without repeats, got {list(self.regularisers)}")
         return self
