@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trustrace.core.errors import CheckpointError, ConfigError, DataError
-from trustrace.training.config import BpeTokenizer, FolderCorpus, WordTokenizer
+from trustrace.training.config import BpeTokenizer, FolderCorpus, WordTokenizer, WorldCorpus
 from trustrace.training.corpus import (
     documents,
     filled_in,
@@ -104,6 +104,23 @@ def test_equal_documents_are_on_one_side() -> None:
 def test_documents_are_read_up_to_the_limit(books: Path) -> None:
     assert len(list(documents(FolderCorpus(path=str(books), max_documents=3)))) == 3
     assert len(list(documents(FolderCorpus(path=str(books))))) == 40
+
+
+def test_the_controlled_world_is_read_by_seed() -> None:
+    first, again, other = (list(documents(WorldCorpus(seed=seed, max_documents=3))) for seed in (0, 0, 1))
+    assert len(first) == 3
+    assert first == again
+    assert first != other
+    words = [len(text.split()) for text in documents(WorldCorpus(words=500))]
+    assert sum(words) >= 500 > sum(words[:-1])
+
+
+def test_documents_are_written_as_the_tokenizer_itself_writes_them() -> None:
+    tokenizer = make_tokenizer(BpeTokenizer(vocab_size=300), TEXTS, max_tokens=8)
+    tokenizer.backend_tokenizer.enable_truncation(2)
+    rows = encode(tokenizer, TEXTS)
+    assert rows == [[*tokenizer(text, verbose=False).input_ids, tokenizer.eos_token_id] for text in TEXTS]
+    assert max(map(len, rows)) > 3
 
 
 def test_a_variable_in_a_path_is_filled_in_or_named(monkeypatch: pytest.MonkeyPatch) -> None:

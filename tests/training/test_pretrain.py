@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from trustrace.core.errors import ConfigError, RunError, TokenizerError
+from trustrace.core.errors import ConfigError, ModelError, RunError, TokenizerError
 from trustrace.training.config import PretrainConfig
 from trustrace.training.corpus import open_packed, rows_of_step, windows
 from trustrace.training.folder import steps_in
@@ -115,6 +115,7 @@ def test_checkpoints_stand_at_the_planned_steps_and_say_where_they_are(finished:
 
 def test_training_lowers_the_held_out_loss_from_that_of_a_uniform_guess(finished: Finished) -> None:
     losses = logged(finished.out, "held_out_loss")
+    assert open_packed(finished.out / "corpus").held_out_tokens == 1535
     assert losses[0] == pytest.approx(math.log(300), rel=0.01)
     assert losses[40] < losses[0] - 1
     assert logged(finished.out, "held_out_perplexity")[40] == pytest.approx(math.exp(losses[40]))
@@ -129,7 +130,7 @@ def test_every_step_is_logged(finished: Finished) -> None:
 
 def test_the_held_out_loss_is_that_of_transformers_in_float64(finished: Finished) -> None:
     corpus = open_packed(finished.out / "corpus")
-    sequences = torch.from_numpy(windows(corpus.held_out, np.arange(16), length=16))
+    sequences = torch.from_numpy(windows(corpus.held_out, np.array([i * 95 // 16 for i in range(16)]), length=16))
     model = AutoModelForCausalLM.from_pretrained(finished.checkpoints[-1], dtype=torch.float64).eval()
     with torch.no_grad():
         loss = sum(model(input_ids=row[None], labels=row[None]).loss.item() for row in sequences) / 16
@@ -353,6 +354,19 @@ def test_a_run_that_diverges_says_so(tiny: Build, tmp_path: Path) -> None:
         RunError, match=r"the loss is (nan|inf) at step \d+: training diverged; lower the learning rate"
     ):
         pretrain(config, out=tmp_path / "run", device="cpu")
+
+
+def test_an_architecture_that_reads_ahead_is_refused(tiny: Build, tmp_path: Path) -> None:
+    bert = {
+        "model_type": "bert",
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    with pytest.raises(ModelError, match="'bert' reads ahead"):
+        pretrain(tiny(architecture=bert), out=tmp_path / "encoder", device="cpu")
+    pretrain(tiny(architecture=bert | {"is_decoder": True}), out=tmp_path / "decoder", device="cpu")
 
 
 def test_a_device_that_is_not_there_is_named(tiny: Build, tmp_path: Path) -> None:

@@ -35,17 +35,23 @@ class FolderCorpus(Config):
 
 
 class HubCorpus(Config):
-    """A text dataset of the Hugging Face hub.
+    """A text dataset of the Hugging Face hub, streamed.
 
     Attributes:
         name: The dataset's repository.
-        options: Passed to :func:`trustrace.datasets.corpora.documents` (subset, split, column, revision).
+        subset: Its configuration, where it has several.
+        split: Which split.
+        column: The column that holds the text.
+        revision: A commit; without one, the order is only as stable as the dataset.
         max_documents: Read no more than so many documents; without it, the whole split.
     """
 
     kind: Literal["huggingface"] = "huggingface"
     name: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    subset: str | None = None
+    split: str = "train"
+    column: str = "text"
+    revision: str | None = None
     max_documents: int | None = Field(default=None, ge=1)
 
 
@@ -54,13 +60,13 @@ class WorldCorpus(Config):
 
     Attributes:
         seed: Which world.
-        options: Passed to :func:`trustrace.datasets.world.corpus`.
-        max_documents: Read no more than so many documents.
+        words: Stop with the document that reaches so many words and marks; where unset, the world decides.
+        max_documents: Write no more than so many documents.
     """
 
     kind: Literal["world"] = "world"
     seed: int = 0
-    options: dict[str, Any] = Field(default_factory=dict)
+    words: int | None = Field(default=None, ge=1)
     max_documents: int | None = Field(default=None, ge=1)
 
 

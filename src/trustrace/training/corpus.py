@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from trustrace.core.draws import generator
 from trustrace.core.errors import CheckpointError, ConfigError, DataError
 from trustrace.datasets import corpora
+from trustrace.datasets.world import writing
 from trustrace.training.config import Corpus, FolderCorpus, HubCorpus, WorldCorpus
 from trustrace.training.folder import finish_folder, start_folder
 from trustrace.training.tokenizer import encode
@@ -32,11 +33,15 @@ def documents(corpus: Corpus) -> Iterator[str]:
 def _source(corpus: Corpus) -> Iterator[str]:
     match corpus:
         case WorldCorpus():
-            from trustrace.datasets import world
-
-            return iter(world.corpus(seed=corpus.seed, **corpus.options))
+            return writing.corpus(seed=corpus.seed, n_tokens=corpus.words, n_documents=corpus.max_documents)
         case HubCorpus():
-            return corpora.documents(corpus.name, **corpus.options)
+            return corpora.documents(
+                corpus.name,
+                split=corpus.split,
+                column=corpus.column,
+                subset=corpus.subset,
+                revision=corpus.revision,
+            )
         case FolderCorpus():
             return corpora.documents(filled_in(corpus.path))
 

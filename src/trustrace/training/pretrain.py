@@ -26,7 +26,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from trustrace.core.draws import generator
-from trustrace.core.errors import ConfigError, RunError
+from trustrace.core.errors import ConfigError, ModelError, RunError
 from trustrace.core.progress import Progress, silent
 from trustrace.models.quiet import quietly
 from trustrace.training.config import Optimizer, PretrainConfig, context_length, model_config
@@ -82,6 +82,7 @@ def pretrain(
         The folder of the checkpoints.
 
     Raises:
+        ModelError: the architecture reads ahead.
         RunError: `out` belongs to another run; the disk is full; the loss is not finite.
         DataError: the corpus is too small.
         TokenizerError: a given tokenizer cannot be used.
@@ -150,6 +151,7 @@ class _Run:
 def _open_run(folder: RunFolder, config: PretrainConfig, devices: Devices) -> _Run:
     tokenizer = open_tokenizer(folder.tokenizer)
     bare = initial_model(config, tokenizer)
+    _require_causal(bare, config)
     model, optimizer = devices.prepare(bare, _adamw(bare, config.optimizer))
     return _Run(
         config=config,
@@ -185,6 +187,20 @@ def initial_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerBase) ->
     torch.manual_seed(_torch_seed(config.seed, "initialisation"))
     model: nn.Module = AutoModelForCausalLM.from_config(settings, dtype=torch.float32)
     return model.train()
+
+
+def _require_causal(model: nn.Module, config: PretrainConfig) -> None:
+    """Refuse a model whose prediction depends on the token it is to predict: its loss would mean nothing."""
+    texts = torch.arange(8).repeat(2, 1)
+    texts[1, -1] = 8
+    with torch.no_grad():
+        logits = model.eval()(input_ids=texts, use_cache=False).logits[:, :-1]
+    model.train()
+    if (logits[0] - logits[1]).abs().max() > 1e-5 * logits.abs().max():
+        raise ModelError(
+            f"architecture {config.architecture['model_type']!r} reads ahead: the last token changes the predictions before it; "
+            "choose a decoder, or settings that make it one (is_decoder: true)"
+        )
 
 
 def _adamw(model: nn.Module, recipe: Optimizer) -> torch.optim.AdamW:
@@ -286,10 +302,11 @@ def _tokens(
 
 
 def _held_out_loss(run: _Run) -> tuple[float, int]:
-    """Mean negative log-likelihood of the first held-out sequences, in nats per token, and the tokens scored."""
+    """Mean negative log-likelihood of held-out sequences, evenly spread, in nats per token; and the tokens scored."""
     length, devices = run.config.sequence_length, run.devices
     available = n_windows(run.corpus.held_out_tokens, length=length)
-    rows = np.arange(min(available, max(1, run.config.held_out_tokens // length)))
+    count = min(available, max(1, run.config.held_out_tokens // length))
+    rows = np.arange(count) * available // count
     at_once = (run.config.micro_batch or -(-run.config.batch // devices.n_processes)) * devices.n_processes
     summed = torch.zeros((), device=devices.device)
     run.model.eval()

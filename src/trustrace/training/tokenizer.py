@@ -60,9 +60,21 @@ def open_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
 
 def encode(tokenizer: PreTrainedTokenizerBase, documents: list[str]) -> list[list[int]]:
     """The tokens of each document, as the tokenizer writes it by itself, with one end-of-text token at its end."""
-    rows: list[list[int]] = tokenizer(documents, return_attention_mask=False, verbose=False)["input_ids"]
+    rows = _tokens_fast(tokenizer.backend_tokenizer, documents) if tokenizer.is_fast else _tokens(tokenizer, documents)
     end = tokenizer.eos_token_id
     return [row if row[-1:] == [end] else [*row, end] for row in rows]
+
+
+def _tokens(tokenizer: PreTrainedTokenizerBase, documents: list[str]) -> list[list[int]]:
+    rows: list[list[int]] = tokenizer(documents, return_attention_mask=False, verbose=False)["input_ids"]
+    return rows
+
+
+def _tokens_fast(backend: tokenizers.Tokenizer, documents: list[str]) -> list[list[int]]:
+    """The same at half the time, since nothing records where in the text each token stands."""
+    backend.no_truncation()
+    backend.no_padding()
+    return [encoding.ids for encoding in backend.encode_batch_fast(documents)]
 
 
 def _bytes(texts: Iterator[str], config: BpeTokenizer) -> tokenizers.Tokenizer:
