@@ -1,0 +1,207 @@
+"""Many penalised linear models over one feature space, each a column, fitted together to the exact optimum.
+
+Column f minimises  Σ_i s_if loss(y_if, m_if) + λ_f/2 |w_f|²  with m = x·w + b and the intercept b unpenalised: scikit-learn's
+``LogisticRegression`` at C = 1/λ with sample weights s. A fold, a control labelling or a prefix of the rows is just another column.
+
+A truncated Newton method: each direction comes from :mod:`trustrace.measures.directions`; a backtracking line search costs no product,
+since responses are linear in the step; converged columns leave the block.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float64
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from trustrace.core.errors import MeasurementError
+from trustrace.measures.directions import Direction, newton_direction
+from trustrace.measures.spaces import FeatureSpace
+
+Loss = Literal["logistic", "squared"]
+
+MAX_STEPS = 100
+# Features whose scales differ so much that single-precision directions lead nowhere get double-precision ones.
+SINGLE_PRECISION_STEPS = 40
+_TINY = 1e-35
+# Values in one block of columns: it bounds memory and keeps the block in reach of the cache.
+_BLOCK_VALUES = 500_000
+
+PerRow = Float64[Tensor, "statement column"]
+PerColumn = Float64[Tensor, " column"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Columns:
+    """The models to fit, one a column.
+
+    Attributes:
+        labels: Targets, 0 and 1 (or anything between).
+        weights: Row weights: 1 for the rows a model is fitted on and 0 for the others, or any non-negative number.
+        penalties: λ.
+    """
+
+    labels: PerRow
+    weights: PerRow
+    penalties: PerColumn
+
+
+class Solution(NamedTuple):
+    """Fitted models, one a column.
+
+    Attributes:
+        coefficients: θ.
+        intercepts: b, which belongs to centred features.
+        responses: What each model says of every statement, b included: log-odds under the logistic loss.
+    """
+
+    coefficients: Float64[Tensor, "axis column"]
+    intercepts: PerColumn
+    responses: PerRow
+
+
+class _Curve(NamedTuple):
+    """A loss at given responses: its sum per column, minus its slope, its curvature."""
+
+    value: Callable[[PerRow, PerRow, PerRow], PerColumn]
+    residuals: Callable[[PerRow, PerRow], PerRow]
+    curvatures: Callable[[PerRow], PerRow]
+
+
+_CURVES: dict[Loss, _Curve] = {
+    "logistic": _Curve(
+        value=lambda y, m, s: (s * (softplus(m) - y * m)).sum(0),
+        residuals=lambda y, m: y - torch.sigmoid(m),
+        curvatures=lambda m: torch.sigmoid(m) * torch.sigmoid(-m),
+    ),
+    "squared": _Curve(
+        value=lambda y, m, s: (s * (y - m).square()).sum(0) / 2,
+        residuals=lambda y, m: y - m,
+        curvatures=torch.ones_like,
+    ),
+}
+
+
+def solve(space: FeatureSpace, columns: Columns, *, loss: Loss = "logistic", tolerance: float = 1e-5) -> Solution:
+    """Fit every column.
+
+    Args:
+        space: The features of all rows.
+        columns: What to fit.
+        loss: ``logistic``: log(1 + e^m) - y m. ``squared``: (y - m)²/2.
+        tolerance: A column is done once the Newton decrement of the step just taken, relative to the root of the objective, is below this;
+            the error after that step is smaller still.
+
+    Raises:
+        MeasurementError: a column does not converge, or its weighted rows hold a single class, so that no finite optimum exists.
+    """
+    _require_an_optimum(columns, loss)
+    size = max(16, _BLOCK_VALUES // len(columns.labels))
+    blocks = [slice(start, start + size) for start in range(0, columns.labels.shape[1], size)]
+    parts = [_Newton(space, _take(columns, block), _CURVES[loss], tolerance).run() for block in blocks]
+    return Solution(
+        torch.cat([part.coefficients for part in parts], dim=1),
+        torch.cat([part.intercepts for part in parts]),
+        torch.cat([part.responses for part in parts], dim=1),
+    )
+
+
+class _Newton:
+    """The iteration on one block of columns: the one place where numbers change."""
+
+    def __init__(self, space: FeatureSpace, columns: Columns, curve: _Curve, tolerance: float) -> None:
+        n, width = columns.labels.shape
+        self.space, self.curve, self.tolerance = space, curve, tolerance
+        self.labels, self.weights, self.penalties = columns.labels, columns.weights, columns.penalties
+        self.coefficients = columns.labels.new_zeros(len(space.spectrum), width)
+        self.linear = columns.labels.new_zeros(n, width)
+        self.intercepts = columns.labels.new_zeros(width)
+        self.forcing = columns.labels.new_full((width,), 0.1)
+        self.active = torch.arange(width, device=columns.labels.device)
+        self.done = Solution(self.coefficients.clone(), self.intercepts.clone(), self.linear.clone())
+
+    def run(self) -> Solution:
+        for step in range(MAX_STEPS):
+            if not len(self.active):
+                return self.done
+            self._retire(self._step(single=step < SINGLE_PRECISION_STEPS))
+        if not len(self.active):
+            return self.done
+        raise MeasurementError(
+            f"{len(self.active)} of {self.done.intercepts.numel()} probes did not converge in {MAX_STEPS} Newton steps; their features "
+            "may differ by more orders of magnitude than float64 holds: inspect the activations of this site"
+        )
+
+    def _step(self, *, single: bool) -> Bool[Tensor, " column"]:
+        """Move every active column; True where it has arrived."""
+        responses = self.linear + self.intercepts
+        residuals = self.weights * self.curve.residuals(self.labels, responses)
+        curvatures = self.weights * self.curve.curvatures(responses)
+        balance = residuals.sum(0) / curvatures.sum(0).clamp_min(_TINY)
+        pull = self.space.coordinates.T @ (residuals - curvatures * balance)
+        step = newton_direction(
+            self.space.single if single else self.space,
+            slopes=self.penalties * self.coefficients - pull,
+            curvatures=curvatures,
+            penalties=self.penalties,
+            forcing=self.forcing,
+        )
+        shift = balance - (curvatures * step.responses).sum(0) / curvatures.sum(0).clamp_min(_TINY)
+        length, decrement = self._search(responses, residuals, step, shift)
+        self.coefficients = self.coefficients + length * step.coefficients
+        self.intercepts = self.intercepts + length * shift
+        self.linear = self.space.coordinates @ self.coefficients
+        # The closer to the optimum, the more exactly the next system is solved: superlinear convergence.
+        self.forcing = decrement.clamp(1e-3, 0.1)
+        return (decrement <= self.tolerance) & (length == 1)
+
+    def _search(
+        self, responses: PerRow, residuals: PerRow, step: Direction, shift: PerColumn
+    ) -> tuple[PerColumn, PerColumn]:
+        """The step lengths, halved until the objective falls as promised, and the relative Newton decrements."""
+        move = step.responses + shift
+        w, change = self.coefficients, step.coefficients
+        square, cross, growth = (w * w).sum(0), (w * change).sum(0), (change * change).sum(0)
+        before = self.curve.value(self.labels, responses, self.weights) + self.penalties * square / 2
+        slope = self.penalties * cross - (residuals * move).sum(0)
+        length = torch.ones_like(shift)
+        for _ in range(40):
+            moved = self.curve.value(self.labels, responses + length * move, self.weights)
+            after = moved + self.penalties * (square + 2 * length * cross + length.square() * growth) / 2
+            failed = ~(after <= before + 1e-4 * length * slope + 1e-12 * before.abs())
+            if not failed.any():
+                break
+            length = torch.where(failed, length / 2, length)
+        return length, (-slope / before.clamp_min(_TINY)).clamp_min(0).sqrt()
+
+    def _retire(self, arrived: Bool[Tensor, " column"]) -> None:
+        """Record the columns that have arrived and take them out of the block."""
+        if not arrived.any():
+            return
+        where = self.active[arrived]
+        self.done.coefficients[:, where] = self.coefficients[:, arrived]
+        self.done.intercepts[where] = self.intercepts[arrived]
+        self.done.responses[:, where] = (self.linear + self.intercepts)[:, arrived]
+        rest = ~arrived
+        self.active, self.intercepts = self.active[rest], self.intercepts[rest]
+        self.penalties, self.forcing = self.penalties[rest], self.forcing[rest]
+        self.labels, self.weights = self.labels[:, rest], self.weights[:, rest]
+        self.coefficients, self.linear = self.coefficients[:, rest], self.linear[:, rest]
+
+
+def _take(columns: Columns, block: slice) -> Columns:
+    return Columns(
+        labels=columns.labels[:, block], weights=columns.weights[:, block], penalties=columns.penalties[block]
+    )
+
+
+def _require_an_optimum(columns: Columns, loss: Loss) -> None:
+    positive, total = (columns.weights * columns.labels).sum(0), columns.weights.sum(0)
+    lonely = (positive <= 0) | (positive >= total) if loss == "logistic" else total <= 0
+    if lonely.any():
+        raise MeasurementError(
+            f"{int(lonely.sum())} of {len(lonely)} probes would be fitted on rows of one class, where no finite optimum exists; "
+            "each training set needs both labels"
+        )
