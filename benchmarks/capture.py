@@ -13,7 +13,7 @@ from trustrace.activations.store import Activations
 from trustrace.models.language_model import LanguageModel
 
 REPEATS = 3
-EVERY = 6
+EVERY = 8
 
 
 def run() -> list[Row]:

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trustrace.activations.batching import ROW_TOKENS, batched, lay_out, plant
+from trustrace.activations.batching import MOST_PADDING, ROW_TOKENS, batched, lay_out, plant
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9).map(tuple), min_size=1, max_size=25)
 
@@ -56,14 +56,16 @@ def test_padding_attends_to_itself_so_that_no_softmax_is_empty(sequences):
     assert batch.ancestry.diagonal(dim1=-2, dim2=-1).all()
 
 
-@given(SEQUENCES, st.integers(1, 60))
-def test_a_batch_keeps_to_its_budget_unless_one_row_alone_exceeds_it(sequences, budget):
+@given(SEQUENCES, st.integers(1, 200))
+def test_a_batch_is_little_padded_and_keeps_to_its_budget_unless_one_row_alone_exceeds_it(sequences, budget):
     trees = plant(sequences, sharing=True)
     batches = list(batched(trees, batch_tokens=budget))
     assert [tree for batch in batches for tree in batch] == list(trees)
     for batch in batches:
         width = max(tree.n_tokens for tree in batch)
         assert len(batch) == 1 or len(batch) * width <= budget
+        padding = len(batch) * width - sum(tree.n_tokens for tree in batch)
+        assert padding <= MOST_PADDING * budget
 
 
 @settings(max_examples=10)

@@ -8,8 +8,8 @@ from tests.activations.models import language_model, statements
 from trustrace.activations.capture import capture
 from trustrace.activations.forward import evaluating
 from trustrace.activations.store import Activations
-from trustrace.core.errors import ConfigError, DataError
-from trustrace.models import tiny
+from trustrace.core.errors import ConfigError, DataError, ModelError
+from trustrace.models import loading, sources, tiny
 from trustrace.models.language_model import LanguageModel
 
 
@@ -196,6 +196,22 @@ def test_an_error_inside_the_model_leaves_no_hook_and_no_file(tmp_path):
     assert hooks_of(model.module) == []
 
 
+def test_a_batch_that_does_not_fit_the_memory_is_told_with_the_way_out(tmp_path):
+    model = language_model()
+
+    def exhausted(*_):
+        raise torch.OutOfMemoryError("device full")
+
+    with (
+        model.anatomy.blocks[1].register_forward_hook(exhausted),
+        pytest.raises(
+            ModelError, match=r"a batch of 1 rows of 4 tokens does not fit the memory of cpu; lower batch_tokens"
+        ),
+    ):
+        capture(model, ["a b"], out=tmp_path / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
@@ -215,8 +231,6 @@ def test_a_mistake_is_told_before_anything_is_written(wrong, error, tmp_path):
 
 
 def test_the_last_activation_of_a_real_model_foretells_its_next_token(data_dir, tmp_path):
-    from trustrace.models import loading, sources
-
     source = sources.open_source(str(data_dir / "models" / "stories260K"))
     model = loading.load(source, source.checkpoints()[0])
     texts = ["Once upon a time, there was a little girl named", "Once upon a time, there", "Once upon a"]

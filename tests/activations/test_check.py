@@ -4,6 +4,7 @@ import torch
 from tests.activations.models import language_model, statements
 from trustrace.activations.check import CaptureCheck, check_capture
 from trustrace.core.errors import ModelError
+from trustrace.models.selfcheck import TOLERANCE
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bloom", "gemma2"])
@@ -44,4 +45,6 @@ def test_a_difference_that_is_no_number_is_no_agreement():
 def test_the_check_runs_in_the_precision_of_the_model():
     model = language_model()
     model.module.to(torch.bfloat16)
-    assert check_capture(model, statements()).tolerance == 5e-2
+    check = check_capture(model, statements())
+    assert check.tolerance == TOLERANCE[torch.bfloat16]
+    assert check.agrees

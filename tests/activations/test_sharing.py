@@ -5,8 +5,9 @@ from tests.activations.models import language_model, statements
 from trustrace.activations.batching import lay_out, plant
 from trustrace.activations.encoding import encode
 from trustrace.activations.forward import read_sites
-from trustrace.activations.sharing import decide, tolerance
+from trustrace.activations.sharing import decide
 from trustrace.models import tiny
+from trustrace.models.selfcheck import TOLERANCE
 
 WINDOWED = {"gemma2", "gemma3_text", "olmo3"}
 WITHOUT_POSITIONS = {"bloom", "mpt"}
@@ -33,7 +34,7 @@ def test_sharing_is_used_exactly_where_it_changes_nothing(family):
     decision = decide(model, sequences, site=model.sites[-1])
     assert decision.used == (family not in WINDOWED | WITHOUT_POSITIONS)
     if family not in WITHOUT_POSITIONS:
-        assert (gap_between_trees_and_rows(model, sequences) < tolerance(model.dtype)) == decision.used
+        assert (gap_between_trees_and_rows(model, sequences) < TOLERANCE[model.dtype]) == decision.used
 
 
 def test_a_sliding_window_forbids_sharing_only_beyond_its_length():

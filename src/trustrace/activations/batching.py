@@ -16,6 +16,9 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+MOST_PADDING = 1 / 32
+"""The part of a budget that may be padding: about what one more forward pass costs, so that neither is traded for too much of the other."""
+
 Tokens = tuple[int, ...]
 """The tokens of one statement."""
 
@@ -94,17 +97,20 @@ def plant(sequences: Sequence[Tokens], *, sharing: bool) -> tuple[Tree, ...]:
 
 
 def batched(trees: Sequence[Tree], *, batch_tokens: int) -> Iterator[tuple[Tree, ...]]:
-    """Consecutive trees whose rows, padded to the longest, have at most `batch_tokens` tokens; one tree at least.
+    """Consecutive trees as batches: neither longer than the budget, padding included, nor padded by much; one tree at least.
 
     Args:
         trees: Longest first.
-        batch_tokens: The budget, padding included.
+        batch_tokens: The budget.
     """
-    first = 0
-    while first < len(trees):
-        rows = max(1, batch_tokens // trees[first].n_tokens)
-        yield tuple(trees[first : first + rows])
-        first += rows
+    first, padding = 0, 0
+    for place, tree in enumerate(trees):
+        width, rows = trees[first].n_tokens, place - first
+        padding += width - tree.n_tokens
+        if rows and (width * (rows + 1) > batch_tokens or padding > MOST_PADDING * batch_tokens):
+            yield tuple(trees[first:place])
+            first, padding = place, 0
+    yield tuple(trees[first:])
 
 
 def lay_out(trees: Sequence[Tree], sequences: Sequence[Tokens]) -> Batch:

@@ -13,11 +13,11 @@ from torch import Tensor
 from trustrace.activations.capture import capture
 from trustrace.activations.encoding import Encoding, encode
 from trustrace.activations.forward import evaluating
-from trustrace.activations.sharing import tolerance
 from trustrace.core.errors import ModelError
 from trustrace.core.sites import Position, select_sites
 from trustrace.models.anatomy import watching
 from trustrace.models.language_model import LanguageModel
+from trustrace.models.selfcheck import TOLERANCE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def check_capture(
     sharing = captured.provenance["prefix_sharing"]
     return CaptureCheck(
         differences=differences,
-        tolerance=tolerance(model.dtype),
+        tolerance=TOLERANCE.get(model.dtype, 0.0),
         n=len(texts),
         prefix_sharing=f"{'used' if sharing['used'] else 'not used'}: {sharing['reason']}",
     )

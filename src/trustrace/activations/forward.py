@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from trustrace.activations.batching import Batch
+from trustrace.core.errors import ModelError
 from trustrace.core.sites import Site
 from trustrace.models.anatomy import watching
 from trustrace.models.language_model import LanguageModel
@@ -20,6 +21,9 @@ def read_sites(model: LanguageModel, batch: Batch, sites: Sequence[Site], reduce
     """What `reduce` makes of the residual stream at each site, from one forward pass.
 
     The stream is reduced as it passes, so that it is never held at two sites at once.
+
+    Raises:
+        ModelError: the batch does not fit the device's memory.
     """
     values: dict[Site, Tensor] = {}
 
@@ -27,7 +31,14 @@ def read_sites(model: LanguageModel, batch: Batch, sites: Sequence[Site], reduce
         values[site] = reduce(residual)
 
     with torch.inference_mode(), evaluating(model.module), watching(model.anatomy, sites, keep):
-        model.anatomy.decoder(**_inputs(model, batch), use_cache=False)
+        try:
+            model.anatomy.decoder(**_inputs(model, batch), use_cache=False)
+        except torch.OutOfMemoryError as error:
+            rows, width = batch.tokens.shape
+            raise ModelError(
+                f"{model.checkpoint.key}: a batch of {rows} rows of {width} tokens does not fit the memory of {model.device}; "
+                "lower batch_tokens, or load the model in a narrower dtype"
+            ) from error
     return values
 
 

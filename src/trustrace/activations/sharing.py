@@ -11,11 +11,10 @@ from trustrace.activations.batching import Tokens, Tree, lay_out, plant
 from trustrace.activations.forward import read_sites, takes_positions
 from trustrace.core.sites import Site
 from trustrace.models.language_model import LanguageModel
+from trustrace.models.selfcheck import TOLERANCE
 
 LEAST_SAVING = 0.05
 """Trees that save a smaller part of the tokens are not worth their mask."""
-
-_TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +55,9 @@ def decide(model: LanguageModel, sequences: Sequence[Tokens], *, site: Site) -> 
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
         # Model code of any family may be run here, and each refuses a mask it does not know in its own way.
         return Sharing(used=False, reason=f"the decoder refuses a mask of branches: {error}")
-    if not difference <= tolerance(model.dtype):
+    if not difference <= TOLERANCE.get(model.dtype, 0.0):
         return Sharing(used=False, reason="branches come out unlike plain rows", difference=difference)
     return Sharing(used=True, reason=f"it saves {saved:.1%} of the tokens", difference=difference)
-
-
-def tolerance(dtype: torch.dtype) -> float:
-    """How far two ways to batch the same tokens may lie apart, relative to a token's norm: a few times what rounding does in `dtype`.
-
-    In a random model of 12 blocks, batching alone moves activations by up to 3e-7 in float32, 1.2e-3 in float16 and 9e-3 in bfloat16.
-    """
-    return _TOLERANCES.get(dtype, 0.0)
 
 
 def _siblings(sequences: Sequence[Tokens]) -> tuple[Tokens, Tokens]:
