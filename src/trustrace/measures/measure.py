@@ -1,0 +1,247 @@
+"""From activations to the tidy table: every probing quantity at every site, one site in memory at a time."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from trustrace.activations.store import Activations
+from trustrace.core.draws import generator
+from trustrace.core.errors import AlignmentError, MeasurementError
+from trustrace.core.measurements import Estimate, Measurement, Protocol
+from trustrace.core.statements import Statements
+from trustrace.measures.config import ProbingConfig
+from trustrace.measures.controls import ControlTask, control_log_odds, control_task
+from trustrace.measures.description_length import Portions, code_lengths, mixture_bits, portions
+from trustrace.measures.folds import Fold, evaluation_pairs
+from trustrace.measures.mean_probes import mass_mean_scores, mean_probe, whitened_mean_scores
+from trustrace.measures.probing import FoldSpace, Probe, fold_spaces, logistic_probe
+from trustrace.measures.published import published_accuracy
+from trustrace.measures.scoring import Sample, Weights, correct, mean, scores
+from trustrace.measures.spaces import require_finite
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Design:
+    """What is the same at every site and checkpoint, so that curves are paired.
+
+    Attributes:
+        pairs: The outer folds.
+        tested: Rows that some fold tests, in order.
+        sample: Those rows, as they are scored.
+        controls: The control labellings.
+        order: The portions of the description length.
+        sent: The rows of those portions, as they are scored.
+    """
+
+    labels: Int[np.ndarray, " statement"]
+    pairs: tuple[Fold, ...]
+    tested: Bool[np.ndarray, " statement"]
+    sample: Sample
+    controls: ControlTask
+    order: Portions
+    sent: Sample
+
+
+def measure(
+    activations: Activations,
+    statements: Statements,
+    *,
+    config: ProbingConfig,
+    protocol: Protocol,
+    seed: int,
+    sites: Sequence[str] | None = None,
+    device: torch.device | str = "cpu",
+) -> list[Measurement]:
+    """Probe `activations` for the labels of `statements`.
+
+    Under ``rigorous``, per site: ``accuracy``, ``auroc``, ``log_loss`` (nats), ``ece`` and ``information_bound`` (nats) of the methods
+    ``logistic``, ``mass_mean`` and ``whitened_mean``, out of fold; of ``logistic`` also ``selection_log_loss`` (nats, from inner folds of
+    training rows: the number by which a site may be chosen), the control task's ``accuracy`` (role ``control``), ``selectivity``, ``mdl``
+    (bits per statement) and ``compression``. Under ``published``, per site: ``accuracy``.
+
+    Args:
+        activations: One row per statement, in the order of `statements`.
+        statements: Texts, labels, groups and splits.
+        config: How probes are fitted.
+        protocol: Which conventions are followed.
+        seed: Of folds, control labels, portions and bootstrap.
+        sites: Which sites; all of them by default.
+        device: Where the linear algebra runs.
+
+    Returns:
+        Rows in order of site. The same arguments on the same machine give the same bits.
+
+    Raises:
+        AlignmentError: the number of activations is not the number of statements.
+        MeasurementError: a site or protocol is unknown, a value is not finite, or labels and groups do not allow the folds.
+    """
+    wanted = _select(activations, sites)
+    if len(activations) != len(statements):
+        raise AlignmentError(
+            f"{statements.name}: {len(statements)} statements but {len(activations)} activations of {activations.checkpoint.key}; "
+            "both must come from the same rows in the same order: capture again"
+        )
+    _require_both_labels(statements)
+    if protocol not in ("rigorous", "published"):
+        raise MeasurementError(f"unknown protocol {protocol!r}; protocols are 'rigorous' and 'published'")
+    design = _design(statements, config=config, seed=seed) if protocol == "rigorous" else None
+    rows: list[Measurement] = []
+    for site in wanted:
+        try:
+            values = activations.values(site).to(device)
+            require_finite(values)
+            estimates = _rigorous(values, design, config=config) if design else [_published(values, statements)]
+        except MeasurementError as error:
+            raise MeasurementError(f"{statements.name} at {site} of {activations.checkpoint.key}: {error}") from error
+        rows += [
+            Measurement.of(
+                estimate,
+                dataset=statements.name,
+                protocol=protocol,
+                seed=seed,
+                checkpoint=activations.checkpoint,
+                site=site,
+                position=activations.position,
+            )
+            for estimate in estimates
+        ]
+    return rows
+
+
+def _select(activations: Activations, sites: Sequence[str] | None) -> Sequence[str]:
+    unknown = [site for site in sites or () if site not in activations.sites]
+    if unknown:
+        raise MeasurementError(
+            f"sites {unknown} were not captured from {activations.checkpoint.key}; there are {', '.join(activations.sites)}"
+        )
+    return activations.sites if sites is None else sites
+
+
+def _require_both_labels(statements: Statements) -> None:
+    if len(set(statements.labels)) < 2:
+        raise MeasurementError(
+            f"{statements.name}: all {len(statements)} labels are {statements.labels[0]}; a probe needs statements of both kinds"
+        )
+
+
+def _design(statements: Statements, *, config: ProbingConfig, seed: int) -> _Design:
+    labels = np.asarray(statements.labels)
+    groups = np.asarray(statements.groups)
+    pairs = tuple(evaluation_pairs(statements, folds=config.folds, seed=seed))
+    tested = np.any([pair.test for pair in pairs], axis=0)
+    # Where the split carries meaning, its test rows belong to the probes alone.
+    sent = np.ones_like(tested) if statements.scheme == "folds" else pairs[0].train
+    controls = control_task(
+        statements.texts,
+        statements.groups,
+        statements.labels,
+        pairs,
+        draws=config.control_draws,
+        rng=generator(seed, "control"),
+    )
+
+    def sample(rows: Bool[np.ndarray, " statement"]) -> Sample:
+        return Sample.of(labels[rows], tuple(groups[rows].tolist()), draws=config.bootstrap_draws, seed=seed)
+
+    scored = sample(tested)
+    return _Design(
+        labels=labels,
+        pairs=pairs,
+        tested=tested,
+        sample=scored,
+        controls=controls,
+        order=portions(statements.groups, rows=sent, rng=generator(seed, "portions")),
+        sent=scored if (sent == tested).all() else sample(sent),
+    )
+
+
+def _published(values: Tensor, statements: Statements) -> Estimate:
+    return published_accuracy(values, np.asarray(statements.labels), groups=statements.groups)
+
+
+def _rigorous(values: Tensor, design: _Design, *, config: ProbingConfig) -> list[Estimate]:
+    """Every estimate at one site."""
+    spaces = fold_spaces(values, design.pairs, features=config.features)
+    labels = torch.from_numpy(design.labels).double().to(values.device)
+    constant = all(part.space.is_constant for part in spaces)
+    note = "activations do not differ between statements; the probe knows the label rate alone" if constant else ""
+    probe = logistic_probe(spaces, labels, design.pairs, regularisers=config.regularisers)
+    estimates = scores(design.sample, probe.log_odds[design.tested], method="logistic", note=note)
+    estimates.append(_selection(probe, design))
+    for method, direction in (("mass_mean", mass_mean_scores), ("whitened_mean", whitened_mean_scores)):
+        log_odds = mean_probe(direction, spaces, labels, design.pairs, regularisers=probe.regularisers)
+        estimates += scores(design.sample, log_odds[design.tested], method=method, note=note)
+    estimates += _control(spaces, probe, design)
+    return estimates + _description(values, spaces, labels, design, config=config)
+
+
+def _selection(probe: Probe, design: _Design) -> Estimate:
+    chosen = ", ".join(
+        f"{c:g} ({times} of {len(design.pairs)} folds)" for c, times in Counter(probe.regularisers).items()
+    )
+    rows = np.any([pair.train for pair in design.pairs], axis=0)
+    return Estimate(
+        quantity="selection_log_loss",
+        method="logistic",
+        value=float(np.mean(probe.inner_losses)),
+        n=int(rows.sum()),
+        n_groups=design.sent.n_groups,
+        note=f"C chosen: {chosen}",
+    )
+
+
+def _control(spaces: Sequence[FoldSpace], probe: Probe, design: _Design) -> list[Estimate]:
+    """The accuracy of the control labellings, averaged over draws, and selectivity."""
+    task, sample = design.controls, design.sample
+    if task.labels.shape[1] == 0:
+        note = "no control labelling gives both labels to every training set; more groups or word types are needed"
+        return [
+            _undefined("accuracy", sample, role_is_control=True, note=note),
+            _undefined("selectivity", sample, note=note),
+        ]
+    log_odds = control_log_odds(spaces, task, design.pairs, regularisers=probe.regularisers)
+    hits = [
+        correct(labels[design.tested].astype(np.int64), predicted[design.tested])
+        for labels, predicted in zip(task.labels.T, log_odds.T, strict=True)
+    ]
+    memorised = np.mean(hits, axis=0)
+    gained = correct(sample.labels, probe.log_odds[design.tested]) - memorised
+    return [
+        sample.estimate("accuracy", lambda w: mean(memorised, w), method="logistic", role="control", note=task.note),
+        sample.estimate("selectivity", lambda w: mean(gained, w), method="logistic", note=task.note),
+    ]
+
+
+def _description(
+    values: Tensor, spaces: Sequence[FoldSpace], labels: Tensor, design: _Design, *, config: ProbingConfig
+) -> list[Estimate]:
+    """Prequential code length, and how many times shorter it is than one bit per label."""
+    bits = code_lengths(
+        values, spaces, labels, design.order, regularisers=config.regularisers, features=config.features
+    )
+    sent = bits[~np.isnan(bits[:, 0])]
+
+    def per_statement(weights: Weights) -> np.ndarray:
+        return mixture_bits(sent, weights)
+
+    return [
+        design.sent.estimate("mdl", per_statement, method="logistic"),
+        design.sent.estimate("compression", lambda w: 1 / per_statement(w), method="logistic"),
+    ]
+
+
+def _undefined(quantity: str, sample: Sample, *, note: str, role_is_control: bool = False) -> Estimate:
+    return Estimate(
+        quantity=quantity,
+        method="logistic",
+        value=np.nan,
+        n=len(sample),
+        n_groups=sample.n_groups,
+        role="control" if role_is_control else "measured",
+        note=note,
+    )
