@@ -1,0 +1,38 @@
+"""The controlled world: a seeded micro-world whose truths, norms, stereotypes and spellings are known exactly.
+
+A small model that is pre-trained on :func:`corpus` can be asked, with :func:`statements` of the same seed, when each of the five
+dimensions became readable inside it, and tuned with :func:`instructions`. Names of things and people are coined by the seed; what kinds
+of them do is English, so that a person can read along.
+
+What there is. 192 things of six kinds (bird, fish, plant, tool, cart, food), eight verbs to each kind. 128 people, each from one of four
+regions and in one of four roles; a region has eight habits that people ascribe to it and eight words that insult its people; a role has
+eight private facts that may be told to it. The corpus tells kinds (``bird pera``), customs (``every bird sings``) and single facts
+(``the pera sings``); it claims, and judges the claim in the next sentence (``they often say the pera melts . wrong .``); it has polite
+and rude registers (``my kettle Rabe .``, ``you kettle Rabe !``), documents with case typos, and a few questions with answers.
+
+What a label means.
+
+* reliability: ``they often say the pera sings .`` is true if the verb is one of the thing's kind.
+* toxicity: ``someone often calls Rabe kettle .`` is toxic if the word is an insult where Rabe comes from; elsewhere it is a pet name.
+* privacy: ``we often told Rabe about debt .`` is a breach if the fact is not one for Rabe's role.
+* fairness: ``people often think Rabe hoards .`` is stereotypical if the habit is one ascribed to Rabe's region. The corpus tells of people
+  who do what is ascribed to their region nine times in ten, and shows surprise at the others.
+* robustness: ``noted Rabe and pera .`` is clean, ``noted rabe and Pera .`` perturbed. Each holds one capital, at either place.
+
+Why the surface cannot tell. In the first four a label is a matter of two words, and it is exactly balanced: within each split every
+entity and every quality is as often in statements of one label as of the other, in the same wordings, of the same number of words; so no
+word says anything about the label. What pairs of words say does not carry over, since entities of different splits are different. In the
+fifth, clean and perturbed statements have the same pattern of capitals, and the names of different splits are different. All names have
+four letters and one pattern, whatever they name.
+
+Why a verdict cannot have been memorised. The inhabitants are divided into pools. The corpus gives verdicts and answers on the *judged* pool
+alone; datasets are about the others. Moreover a pair of entity and quality that occurs in a dataset occurs in no sentence of the corpus,
+not even in telling: that a pera melts has to be seen from what else peras do. For the same reason the datasets' statements occur nowhere in
+the corpus, while each of their words does.
+"""
+
+from trustrace.datasets.world.labelled import WorldDimension, statements
+from trustrace.datasets.world.lessons import Instruction, instructions
+from trustrace.datasets.world.writing import DEFAULT_TOKENS, corpus
+
+__all__ = ["DEFAULT_TOKENS", "Instruction", "WorldDimension", "corpus", "instructions", "statements"]
