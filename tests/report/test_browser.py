@@ -40,7 +40,7 @@ def _opened(page, profile):
 
 @pytest.fixture(scope="module")
 def hostile_rows():
-    hostile = "<img src=x onerror=alert(1)>"
+    hostile = "<img src=x onerror=alert(1)>$x$"
     return [
         replace(
             row,

@@ -13,6 +13,7 @@ from trustrace.report.grids import UNMEASURED, Trace, View
 from trustrace.report.sentences import number, with_interval
 
 ABSENT = "\u2013"
+_SITE_FLOORS = ("input_embedding", "random_initialisation")
 _PARTS = ("model", "protocol", "position", "seed")
 
 
@@ -187,5 +188,6 @@ def _floor_row(found: Finding, parts: Sequence[str], names: Sequence[str], trace
         for row in trace.floors_of(found.view, "accuracy")
     ]
     present = {floor.name: floor for floor in (*text, *found.final_floors)}
-    cells = (_number(present[name]) if name in present else Cell("not measured") for name in names)
+    absent = dict.fromkeys(_SITE_FLOORS, "no site chosen") if found.final is None else {}
+    cells = (_number(present[name]) if name in present else Cell(absent.get(name, "not measured")) for name in names)
     return Row(view=found.view, method=found.method, cells=(*_naming(found, parts), *cells))

@@ -31,9 +31,9 @@ function title(kind, name) {
   return content.terms[kind][name]?.title ?? name;
 }
 
-// Text that Plotly would read as markup is shown as it is.
+// Text that Plotly would read as markup or, between dollar signs, as mathematics is shown as it is.
 function plain(text) {
-  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("$", "&#36;");
 }
 
 // ── accuracy over checkpoints ──

@@ -172,7 +172,11 @@ function drawMap(article, dataset, focus, range) {
     draw(article);
   });
   plot.setAttribute("aria-label", `${heading(article)}: ${title("quantities", state.quantity)} by site and checkpoint. The table below holds the same numbers.`);
-  article.querySelector(".map-caption").textContent = `${basis()} A dot marks the site chosen at each checkpoint by the loss inside training rows; it is white where the accuracy's interval lies above every floor. A cross is an undefined number, an empty cell one that was not measured.`;
+  article.querySelector(".map-caption").textContent = `${basis()} ${choiceIsMade(dataset) ? "A dot marks the site chosen at each checkpoint by the loss inside training rows; it is white where the accuracy's interval lies above every floor. " : ""}A cross is an undefined number, an empty cell one that was not measured.`;
+}
+
+function choiceIsMade(dataset) {
+  return lastChosen(choiceOf(dataset, state)) >= 0;
 }
 
 function basis() {
@@ -189,7 +193,7 @@ function legend(list, floors, focus, isWide, dataset) {
   const colours = theme();
   const sites = content.series[state.model].sites;
   const entries = focus < 0 ? [] : [[sites[focus], line(colours.focus, 3)]];
-  entries.push(["other sites, shallow to deep", ramp(content.series[state.model].colours[colours.name])]);
+  entries.push([focus < 0 ? "sites, shallow to deep" : "other sites, shallow to deep", ramp(content.series[state.model].colours[colours.name])]);
   if (state.quantity === "accuracy" && choiceOf(dataset, state)?.first != null) entries.push(["first best site above every floor", ring(colours)]);
   if (gridAt({ dataset, ...state, role: "control" }) && focus >= 0) entries.push(["control labels", line(colours.deep, 1.4, "1 2.5")]);
   const named = isWide ? [] : floors;
