@@ -76,6 +76,14 @@ def test_a_seed_moves_the_split_and_the_rows_only_where_they_are_drawn(name, dat
     assert (other.texts == statements.texts) == (name != "robustness/defined")
 
 
+def test_the_controlled_world_is_loaded_by_name_and_seed():
+    from trustrace.datasets import world
+
+    loaded = catalog.load("fairness/world", seed=3)
+    assert loaded.name == "fairness/world"
+    assert loaded.fingerprint == world.statements("fairness", seed=3).fingerprint
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_an_exported_set_is_read_back_row_for_row(data_dir, tmp_path, suffix):
     statements = catalog.load("reliability/published", data_dir=data_dir)
