@@ -54,16 +54,17 @@ def hostile_rows():
 
 
 def test_the_page_draws_from_a_file_without_one_message_on_the_console(tmp_path, hostile_rows):
-    run = read_run(write_run(tmp_path / "run", [*rows(SHAPE), *hostile_rows], audits=AUDITS))
+    run = read_run(write_run(tmp_path / "run", hostile_rows, audits=AUDITS))
     page = tmp_path / "index.html"
     page.write_text(page_text(run, pivot(run.table)), encoding="utf-8")
     dom, console = _opened(page, tmp_path / "profile")
     assert console == []
     assert 'data-ready="true"' in dom
     assert dom.count("main-svg") >= 4
+    assert ">block_1</text>" in dom
     assert "alert(1)" in dom
     assert not re.findall(r"<img", dom)
-    assert re.search(r'role="img" aria-label="Reliability \(defined\): Accuracy over checkpoints', dom)
+    assert re.search(r'role="img" aria-label="=cmd.{,20}: Accuracy over checkpoints', dom)
     assert "modebar-btn" not in re.sub(r"<(script|style).*?</\1>", "", dom, flags=re.S)
 
 

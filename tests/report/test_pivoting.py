@@ -94,6 +94,7 @@ def test_an_undefined_number_keeps_its_note_and_an_absent_one_is_told_apart(meas
     view = absent.views[0]
     cell = 0, 1
     assert absent.grid(view, row.method, "auroc").notes[cell] == UNMEASURED
+    assert np.isnan(absent.grid(view, row.method, "auroc").value[cell])
     assert undefined.notes[undefined.grid(view, row.method, "auroc").notes[cell]] == "one class in the test rows"
 
 

@@ -140,7 +140,7 @@ function draw(article) {
   article.querySelector(".csv").hidden = !grid;
   article.querySelector(".absent")?.remove();
   if (!grid) {
-    article.append(element("p", { className: "absent", textContent: `Not measured here: ${title("quantities", state.quantity)} of the ${title("methods", state.method).toLowerCase()}, protocol ${state.protocol}.` }));
+    article.append(element("p", { className: "absent", textContent: `Not measured here: ${title("quantities", state.quantity)} of the ${title("methods", state.method).toLowerCase()}, protocol ${state.protocol}, of ${state.model}.` }));
     return;
   }
   const focus = focusOf(dataset);
