@@ -17,7 +17,7 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from trustrace.measures.folds import Fold
-from trustrace.measures.probing import FoldSpace, fit_masks, scatter
+from trustrace.measures.probing import SELECTION_TOLERANCE, FoldSpace, fit_masks, scatter
 
 MIN_TYPES = 10
 """Fewer word types than this make a labelling that a handful of coin tosses decides."""
@@ -80,7 +80,7 @@ def control_log_odds(
             labels.repeat(1, len(own)),
             [pair.train for pair in own for _ in range(draws)],
             [regularisers[index] for index in part.pairs for _ in range(draws)],
-            tolerance=1e-2,
+            tolerance=SELECTION_TOLERANCE,
         )
         for draw in range(draws):
             scatter(log_odds[:, draw], fitted[:, draw::draws], own)

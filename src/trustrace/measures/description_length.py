@@ -13,7 +13,7 @@ References:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from trustrace.measures.config import Features
-from trustrace.measures.probing import FoldSpace, fit_masks
+from trustrace.measures.probing import SELECTION_TOLERANCE, FoldSpace, fit_masks
 from trustrace.measures.scoring import Scores, Weights, row_losses
 from trustrace.measures.spaces import FeatureSpace, feature_space
 
@@ -73,13 +73,8 @@ def code_lengths(
         bits[sent] = 1.0
     learned = [(seen, sent) for seen, sent in zip(order.seen, order.sent, strict=True) if len(np.unique(y[seen])) == 2]
     for space, steps in _spaces_of(values, spaces, learned, features=features):
-        masks = [seen for seen, _ in steps for _ in regularisers]
-        fitted = fit_masks(space, labels[:, None], masks, list(regularisers) * len(steps), tolerance=1e-2)
-        log_odds = fitted.cpu().numpy().reshape(len(y), len(steps), len(regularisers))
-        for step, (_, sent) in enumerate(steps):
-            for column in range(len(regularisers)):
-                nats = row_losses(y[sent].astype(np.int64), log_odds[sent, step, column])
-                bits[sent, column] = nats / np.log(2)
+        for batch in _batches(steps):
+            _code(bits, space, labels, batch, regularisers=regularisers)
     return bits
 
 
@@ -91,6 +86,35 @@ def mixture_bits(bits: Float64[np.ndarray, "statement regulariser"], weights: We
 
 
 Step = tuple[Bool[np.ndarray, " statement"], Bool[np.ndarray, " statement"]]
+
+
+def _batches(steps: Sequence[Step]) -> list[list[Step]]:
+    """Steps that have seen a like number of rows, to a factor of four: a fit need not carry rows that it will not see."""
+    most = max(int(seen.sum()) for seen, _ in steps)
+    return [list(batch) for _, batch in groupby(steps, key=lambda step: int(np.log2(most / step[0].sum()) / 2))]
+
+
+def _code(
+    bits: Float64[np.ndarray, "statement regulariser"],
+    space: FeatureSpace,
+    labels: Float64[Tensor, " statement"],
+    steps: Sequence[Step],
+    *,
+    regularisers: Sequence[float],
+) -> None:
+    """Fill in what the rows sent in `steps` cost."""
+    used = np.any([seen | sent for seen, sent in steps], axis=0)
+    rows = torch.from_numpy(used).to(labels.device)
+    masks = [seen[used] for seen, _ in steps for _ in regularisers]
+    strengths = list(regularisers) * len(steps)
+    fitted = fit_masks(space.take(rows), labels[rows][:, None], masks, strengths, tolerance=SELECTION_TOLERANCE)
+    log_odds = np.full((len(used), len(strengths)), np.nan)
+    log_odds[used] = fitted.cpu().numpy()
+    y = labels.cpu().numpy()
+    for step, (_, sent) in enumerate(steps):
+        for place in range(len(regularisers)):
+            predicted = log_odds[sent, step * len(regularisers) + place]
+            bits[sent, place] = row_losses(y[sent].astype(np.int64), predicted) / np.log(2)
 
 
 def _spaces_of(

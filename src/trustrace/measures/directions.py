@@ -20,7 +20,8 @@ from trustrace.measures.spaces import FeatureSpace
 MAX_ITERATIONS = 250
 _TINY = 1e-35
 
-Block = Float[Tensor, "row column"]
+PerAxis = Float[Tensor, "axis column"]
+PerRow = Float[Tensor, "statement column"]
 PerColumn = Float[Tensor, " column"]
 
 
@@ -55,7 +56,7 @@ def newton_direction(
     total = d.sum(0).clamp_min(_TINY)
     diagonal = (total / len(z)) * space.spectrum[:, None] + lam
 
-    def apply(p: Block) -> tuple[Block, Block]:
+    def apply(p: PerAxis) -> tuple[PerAxis, PerRow]:
         image = z @ p
         pull = d * image
         return z.T @ (pull - d * (pull.sum(0) / total)) + lam * p, image
@@ -65,12 +66,12 @@ def newton_direction(
 
 
 def conjugate_gradients(
-    apply: Callable[[Block], tuple[Block, Block]],
-    precondition: Callable[[Block], Block],
-    right: Block,
+    apply: Callable[[PerAxis], tuple[PerAxis, PerRow]],
+    precondition: Callable[[PerAxis], PerAxis],
+    right: PerAxis,
     *,
     forcing: PerColumn,
-) -> tuple[Block, Block]:
+) -> tuple[PerAxis, PerRow]:
     """Solve A x = `right` for every column at once, from x = 0.
 
     Args:
@@ -88,14 +89,15 @@ def conjugate_gradients(
     target = forcing.square() * power
     solution, image = torch.zeros_like(right), right.new_zeros(())
     for _ in range(MAX_ITERATIONS):
-        if not (power > target).any():
-            break
         pushed, pushed_image = apply(direction)
-        length = torch.where(power > target, power / (direction * pushed).sum(0).clamp_min(_TINY), 0.0)
+        unsolved = power > target
+        length = torch.where(unsolved, power / (direction * pushed).sum(0).clamp_min(_TINY), 0.0)
         solution = solution + length * direction
         image = image + length * pushed_image
         residual = residual - length * pushed
         z = precondition(residual)
-        previous, power = power, torch.where(power > target, (residual * z).sum(0), power)
+        previous, power = power, torch.where(unsolved, (residual * z).sum(0), power)
+        if not (power > target).any():
+            break
         direction = z + (power / previous.clamp_min(_TINY)) * direction
     return solution, image

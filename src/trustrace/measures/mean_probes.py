@@ -28,15 +28,21 @@ from trustrace.measures.solver import Columns, solve
 from trustrace.measures.spaces import FeatureSpace
 
 RowScores = Float64[Tensor, "statement column"]
-Direction = Callable[[FeatureSpace, Float64[Tensor, " statement"], Bool[Tensor, "statement column"], float], RowScores]
-"""(space, labels, training masks, C) to the scores of all rows under each mask's direction."""
+Direction = Callable[
+    [FeatureSpace, Float64[Tensor, " statement"], Bool[Tensor, "statement column"], Float64[Tensor, " column"]],
+    RowScores,
+]
+"""(space, labels, training masks, the C of each) to the scores of all rows under each mask's direction."""
 
 # Where a direction does not carry over to the inner folds, it says next to nothing rather than the opposite; the order of rows is kept.
 _FAINT = 1e-6
 
 
 def mass_mean_scores(
-    space: FeatureSpace, labels: Float64[Tensor, " statement"], train: Bool[Tensor, "statement column"], _: float
+    space: FeatureSpace,
+    labels: Float64[Tensor, " statement"],
+    train: Bool[Tensor, "statement column"],
+    _: Float64[Tensor, " column"],
 ) -> RowScores:
     """Projections on μ₁ - μ₀, from the midpoint and in units of the distance: -1/2 and 1/2 at the training means."""
     z = space.coordinates
@@ -52,13 +58,13 @@ def whitened_mean_scores(
     space: FeatureSpace,
     labels: Float64[Tensor, " statement"],
     train: Bool[Tensor, "statement column"],
-    regulariser: float,
+    regularisers: Float64[Tensor, " column"],
 ) -> RowScores:
     """Projections on (Σ + γ)⁻¹ (μ₁ - μ₀): the predictions of ridge regression on the labels."""
     columns = Columns(
         labels=labels[:, None].expand(-1, train.shape[1]).contiguous(),
         weights=train.double() / 4,
-        penalties=space.mean_variance(train) / regulariser,
+        penalties=space.mean_variance(train) / regularisers,
     )
     return solve(space, columns, loss="squared", tolerance=1e-4).responses
 
@@ -82,12 +88,16 @@ def mean_probe(
     """
     log_odds = np.full(len(labels), np.nan)
     for part in spaces:
-        for index in part.pairs:
-            pair = pairs[index]
-            train = stack([pair.train, *(inner.train for inner in pair.inner)], part.space)
-            scored = direction(part.space, labels, train, regularisers[index])
-            outer, held_out = scored[:, 0].cpu().numpy(), _held_out(scored[:, 1:], pair.inner)
-            slope, offset = platt(held_out[pair.train], labels.cpu().numpy()[pair.train])
+        own = [pairs[index] for index in part.pairs]
+        masks = [fold.train for pair in own for fold in (pair, *pair.inner)]
+        strengths = [regularisers[index] for index in part.pairs for _ in (pairs[index], *pairs[index].inner)]
+        at = torch.tensor(strengths, dtype=torch.float64, device=labels.device)
+        scored = direction(part.space, labels, stack(masks, part.space), at).cpu().numpy()
+        start = 0
+        for pair in own:
+            outer, inner = scored[:, start], scored[:, start + 1 : start + 1 + len(pair.inner)]
+            start += 1 + len(pair.inner)
+            slope, offset = platt(_held_out(inner, pair.inner)[pair.train], labels.cpu().numpy()[pair.train])
             log_odds[pair.test] = slope * outer[pair.test] + offset
     return log_odds
 
@@ -120,9 +130,11 @@ def platt(scores: Float64[np.ndarray, " statement"], labels: Float64[np.ndarray,
     return slope / spread, offset - slope * centre / spread
 
 
-def _held_out(scored: RowScores, inner: Sequence[Fold]) -> Float64[np.ndarray, " statement"]:
+def _held_out(
+    scored: Float64[np.ndarray, "statement column"], inner: Sequence[Fold]
+) -> Float64[np.ndarray, " statement"]:
     """The score of each row from the inner fold that tests it."""
     held_out = np.full(len(scored), np.nan)
-    for column, fold in zip(scored.cpu().numpy().T, inner, strict=True):
+    for column, fold in zip(scored.T, inner, strict=True):
         held_out[fold.test] = column[fold.test]
     return held_out

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int
+from jaxtyping import Bool, Float, Float32, Float64, Int
 from scipy.special import xlogy
 
 from trustrace.core.draws import generator
@@ -89,7 +89,8 @@ def scores(sample: Sample, log_odds: PerRow, *, method: str, note: str = "") -> 
 
 def correct(labels: Int[np.ndarray, " statement"], log_odds: PerRow) -> PerRow:
     """1 where the sign of the log-odds names the label; like scikit-learn, even odds mean label 0."""
-    return ((log_odds > 0) == (labels == 1)).astype(np.float64)
+    hits: np.ndarray = (log_odds > 0) == (labels == 1)
+    return hits.astype(np.float64)
 
 
 def row_losses(labels: Int[np.ndarray, " statement"], log_odds: PerRow) -> PerRow:
@@ -111,7 +112,7 @@ def label_entropy(labels: Int[np.ndarray, " statement"], weights: Weights) -> Sc
     References:
         Choi, Kim, Zhu and others (2023), Understanding probe behaviors through variational bounds of mutual information.
     """
-    rate = mean(labels.astype(np.float64), weights)
+    rate = mean((labels == 1).astype(np.float64), weights)
     return np.asarray(-(xlogy(rate, rate) + xlogy(1 - rate, 1 - rate)))
 
 
@@ -120,15 +121,15 @@ def auroc(labels: Int[np.ndarray, " statement"], log_odds: PerRow, weights: Weig
 
     NaN in a draw that holds one class. A constant prediction scores 0.5.
     """
-    order = np.argsort(log_odds, kind="stable")
-    values, starts = np.unique(log_odds[order], return_index=True)
-    ordered, ones = weights[order], (labels[order] == 1).astype(weights.dtype)[:, None]
-    positive, negative = ordered * ones, ordered * (1 - ones)
-    if len(values) < len(order):
-        positive, negative = np.add.reduceat(positive, starts, axis=0), np.add.reduceat(negative, starts, axis=0)
-    below = np.cumsum(negative, axis=0) - negative / 2
-    pairs = np.einsum("vd,vd->d", positive, below, dtype=np.float64)
-    return _ratio(pairs, positive.sum(axis=0, dtype=np.float64) * negative.sum(axis=0, dtype=np.float64))
+    ones, zeros = _ascending(log_odds, labels == 1), _ascending(log_odds, labels == 0)
+    below, not_above = (np.searchsorted(log_odds[zeros], log_odds[ones], side=side) for side in ("left", "right"))
+    # Row k holds the weight of the k lowest rows of label 0.
+    totals = np.zeros((len(zeros) + 1, weights.shape[1]), dtype=weights.dtype)
+    np.cumsum(weights[zeros], axis=0, out=totals[1:])
+    beaten = totals[below] if (below == not_above).all() else (totals[below] + totals[not_above]) / 2
+    positive = weights[ones]
+    pairs = np.einsum("vd,vd->d", positive, beaten, dtype=np.float64)
+    return _ratio(pairs, positive.sum(axis=0, dtype=np.float64) * totals[-1].astype(np.float64))
 
 
 def calibration_error(labels: Int[np.ndarray, " statement"], log_odds: PerRow, weights: Weights) -> Scores:
@@ -142,6 +143,12 @@ def calibration_error(labels: Int[np.ndarray, " statement"], log_odds: PerRow, w
     gaps = np.zeros((ECE_BINS, len(labels)), dtype=weights.dtype)
     gaps[bins, np.arange(len(labels))] = correct(labels, log_odds) - confidence
     return _ratio(np.abs(gaps @ weights).sum(axis=0), weights.sum(axis=0))
+
+
+def _ascending(log_odds: PerRow, rows: Bool[np.ndarray, " statement"]) -> Int[np.ndarray, " row"]:
+    """The given rows in ascending order of score."""
+    chosen = np.flatnonzero(rows)
+    return chosen[np.argsort(log_odds[chosen], kind="stable")]
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> Scores:

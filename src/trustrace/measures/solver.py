@@ -63,24 +63,20 @@ class Solution(NamedTuple):
 
 
 class _Curve(NamedTuple):
-    """A loss at given responses: its sum per column, minus its slope, its curvature."""
+    """A loss at given targets and responses: each row's value; minus its slope, and its curvature."""
 
-    value: Callable[[PerRow, PerRow, PerRow], PerColumn]
-    residuals: Callable[[PerRow, PerRow], PerRow]
-    curvatures: Callable[[PerRow], PerRow]
+    values: Callable[[PerRow, PerRow], PerRow]
+    derivatives: Callable[[PerRow, PerRow], tuple[PerRow, PerRow]]
+
+
+def _logistic_derivatives(y: PerRow, m: PerRow) -> tuple[PerRow, PerRow]:
+    p = torch.sigmoid(m)
+    return y - p, p * (1 - p)
 
 
 _CURVES: dict[Loss, _Curve] = {
-    "logistic": _Curve(
-        value=lambda y, m, s: (s * (softplus(m) - y * m)).sum(0),
-        residuals=lambda y, m: y - torch.sigmoid(m),
-        curvatures=lambda m: torch.sigmoid(m) * torch.sigmoid(-m),
-    ),
-    "squared": _Curve(
-        value=lambda y, m, s: (s * (y - m).square()).sum(0) / 2,
-        residuals=lambda y, m: y - m,
-        curvatures=torch.ones_like,
-    ),
+    "logistic": _Curve(values=lambda y, m: softplus(m) - y * m, derivatives=_logistic_derivatives),
+    "squared": _Curve(values=lambda y, m: (y - m).square() / 2, derivatives=lambda y, m: (y - m, torch.ones_like(m))),
 }
 
 
@@ -137,8 +133,7 @@ class _Newton:
     def _step(self, *, single: bool) -> Bool[Tensor, " column"]:
         """Move every active column; True where it has arrived."""
         responses = self.linear + self.intercepts
-        residuals = self.weights * self.curve.residuals(self.labels, responses)
-        curvatures = self.weights * self.curve.curvatures(responses)
+        residuals, curvatures = (self.weights * part for part in self.curve.derivatives(self.labels, responses))
         balance = residuals.sum(0) / curvatures.sum(0).clamp_min(_TINY)
         pull = self.space.coordinates.T @ (residuals - curvatures * balance)
         step = newton_direction(
@@ -164,17 +159,22 @@ class _Newton:
         move = step.responses + shift
         w, change = self.coefficients, step.coefficients
         square, cross, growth = (w * w).sum(0), (w * change).sum(0), (change * change).sum(0)
-        before = self.curve.value(self.labels, responses, self.weights) + self.penalties * square / 2
+        before = self._loss(responses) + self.penalties * square / 2
         slope = self.penalties * cross - (residuals * move).sum(0)
         length = torch.ones_like(shift)
         for _ in range(40):
-            moved = self.curve.value(self.labels, responses + length * move, self.weights)
-            after = moved + self.penalties * (square + 2 * length * cross + length.square() * growth) / 2
+            after = (
+                self._loss(responses + length * move)
+                + self.penalties * (square + 2 * length * cross + length.square() * growth) / 2
+            )
             failed = ~(after <= before + 1e-4 * length * slope + 1e-12 * before.abs())
             if not failed.any():
                 break
             length = torch.where(failed, length / 2, length)
         return length, (-slope / before.clamp_min(_TINY)).clamp_min(0).sqrt()
+
+    def _loss(self, responses: PerRow) -> PerColumn:
+        return (self.weights * self.curve.values(self.labels, responses)).sum(0)
 
     def _retire(self, arrived: Bool[Tensor, " column"]) -> None:
         """Record the columns that have arrived and take them out of the block."""

@@ -33,7 +33,7 @@ class FeatureSpace:
 
     Attributes:
         coordinates: Z, centred over all rows, the axis of largest variance last.
-        spectrum: Λ, the eigenvalues of X' X (and of the Gram matrix X X'): Z' Z is their diagonal matrix.
+        spectrum: Λ, the diagonal of Z' Z: the eigenvalues of X' X and of the Gram matrix X X'.
         d_model: Number of features behind the axes.
     """
 
@@ -53,6 +53,11 @@ class FeatureSpace:
     def single(self) -> "FeatureSpace":
         """The same space in single precision, for search directions."""
         return FeatureSpace(coordinates=self.coordinates.float(), spectrum=self.spectrum.float(), d_model=self.d_model)
+
+    def take(self, rows: Bool[Tensor, " statement"]) -> "FeatureSpace":
+        """Some rows, along the same axes; their coordinates are neither centred nor uncorrelated, which no fit relies on."""
+        kept = self.coordinates[rows]
+        return FeatureSpace(coordinates=kept, spectrum=kept.square().sum(0), d_model=self.d_model)
 
     def mean_variance(self, train: Bool[Tensor, "statement column"]) -> Float64[Tensor, " column"]:
         """The variance of a feature over the rows of each mask, averaged over features; 1 where it would be 0."""
