@@ -1,0 +1,191 @@
+"""A model behind an endpoint that speaks the OpenAI protocol: a server of your own (vLLM, llama.cpp, Ollama ...) or a hosted one."""
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from trustrace.core.errors import ConfigError, EndpointError, MissingExtraError
+
+if TYPE_CHECKING:
+    from openai import OpenAI, OpenAIError
+
+NO_KEY = "none"
+"""Sent where the variable holds no key: servers of one's own ask for none, but the protocol wants the header."""
+
+
+@runtime_checkable
+class Question(Protocol):
+    """One prompt and how to answer it."""
+
+    @property
+    def prompt(self) -> str:
+        """What the user says."""
+
+    @property
+    def temperature(self) -> float:
+        """0 for the likeliest answer."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Where the answer is cut."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """What the model answered, and what the server counted; 0 where it does not count."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where a model answers, and how patiently to ask.
+
+    The key is read from the environment when it is needed. It is no field, so that it is in no printed value, record or message.
+
+    Attributes:
+        base_url: The server's address up to and with ``/v1``.
+        model: The model's name there.
+        key_variable: The environment variable that holds the key.
+        timeout: Seconds to wait for one answer.
+        max_retries: How often a request is sent again after 408, 409, 429, 5xx, a cut connection or a timeout. Waits double from half a
+            second to eight, and obey Retry-After up to two minutes.
+        workers: Requests in flight at once.
+    """
+
+    base_url: str
+    model: str
+    key_variable: str = "OPENAI_API_KEY"
+    timeout: float = 60.0
+    max_retries: int = 6
+    workers: int = 4
+
+    def __post_init__(self) -> None:
+        if not self.base_url.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"base_url is {self.base_url!r}; give the address of the server, such as http://localhost:8000/v1"
+            )
+        if self.workers < 1 or self.max_retries < 0 or self.timeout <= 0:
+            raise ConfigError(
+                f"workers is {self.workers}, max_retries {self.max_retries}, timeout {self.timeout}; "
+                "workers must be at least 1, max_retries at least 0, timeout above 0 seconds"
+            )
+
+    def answer(self, question: Question) -> Completion:
+        """The model's answer to one question.
+
+        Raises:
+            EndpointError: no readable answer came, after all retries; the message says why.
+            MissingExtraError: the package openai is not installed.
+        """
+        with self._client() as client:
+            return self._ask(client, question)
+
+    def answer_all(self, questions: Sequence[Question]) -> Iterator[tuple[int, Completion]]:
+        """Each answer as it comes, with the place of its question; `workers` questions are in flight at once.
+
+        When one question fails for good, no further one is sent; what was in flight is still waited for and yielded, since it is paid for.
+
+        Raises:
+            EndpointError: some question got no readable answer, after all retries.
+            MissingExtraError: the package openai is not installed.
+        """
+        queue = deque(enumerate(questions))
+        flying: dict[Future[Completion], int] = {}
+        failure: EndpointError | None = None
+        with ThreadPoolExecutor(self.workers) as pool, self._client() as client:
+            while flying or (queue and not failure):
+                while queue and len(flying) < self.workers and not failure:
+                    place, question = queue.popleft()
+                    flying[pool.submit(self._ask, client, question)] = place
+                for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                    place = flying.pop(future)
+                    try:
+                        completion = future.result()
+                    except EndpointError as error:
+                        failure = failure or error
+                    else:
+                        yield place, completion
+        if failure:
+            raise failure
+
+    def _client(self) -> "OpenAI":
+        try:
+            from openai import OpenAI
+        except ImportError:
+            raise MissingExtraError.of("openai", extra="judge", purpose="asking a model behind an endpoint") from None
+        key = os.environ.get(self.key_variable) or NO_KEY
+        return OpenAI(base_url=self.base_url, api_key=key, timeout=self.timeout, max_retries=self.max_retries)
+
+    def _ask(self, client: "OpenAI", question: Question) -> Completion:
+        from openai import OpenAIError
+
+        try:
+            answer = client.chat.completions.create(
+                model=self.model,
+                messages=[{"role": "user", "content": question.prompt}],
+                temperature=question.temperature,
+                max_tokens=question.max_tokens,
+            )
+        except OpenAIError as error:
+            # `from None`: the cause holds the request with its headers, and so the key.
+            raise self._explained(error) from None
+        except ValueError:
+            raise self._unreadable("bytes that are not the JSON they claim to be") from None
+        return self._read(answer)
+
+    def _read(self, answer: object) -> Completion:
+        """The text of a chat completion; servers may send anything, so every step is checked."""
+        choices = getattr(answer, "choices", None)
+        message = getattr(choices[0], "message", None) if isinstance(choices, list) and choices else None
+        text = getattr(message, "content", None)
+        if not isinstance(text, str):
+            raise self._unreadable(repr(self._shown(str(answer))))
+        usage = getattr(answer, "usage", None)
+        return Completion(
+            text=text,
+            prompt_tokens=getattr(usage, "prompt_tokens", None) or 0,
+            completion_tokens=getattr(usage, "completion_tokens", None) or 0,
+        )
+
+    def _unreadable(self, what: str) -> EndpointError:
+        return EndpointError(
+            f"{self.model} at {self.base_url} answered, but not with a chat completion: {what}; check that base_url ends where the "
+            "server's paths begin, mostly with /v1"
+        )
+
+    def _explained(self, error: "OpenAIError") -> EndpointError:
+        """What happened, and the way out, without the key even where the server repeats it."""
+        import openai
+
+        tries, said = f"in {self.max_retries + 1} tries", self._shown(getattr(error, "message", ""))
+        match error:
+            case openai.APITimeoutError():
+                what = f"no answer within {self.timeout:g} s {tries}; raise `timeout` or lower `workers`"
+            case openai.APIConnectionError():
+                why = self._shown(str(error.__cause__ or error))
+                what = f"no connection {tries} ({why}); check that the server runs and that base_url is right"
+            case openai.AuthenticationError() | openai.PermissionDeniedError():
+                what = f"the server refuses the key ({error.status_code}); set the environment variable {self.key_variable}"
+            case openai.NotFoundError():
+                what = f"the server knows no such model or path (404: {said}); check model and base_url"
+            case openai.RateLimitError():
+                what = f"too many requests (429) {tries}; lower `workers`, raise `max_retries`, or try later: {said}"
+            case openai.APIStatusError(status_code=status) if status >= 500:
+                what = f"the server failed ({status}) {tries}; look at its log: {said}"
+            case openai.APIStatusError():
+                what = f"the server refuses the request ({error.status_code}): {said}"
+            case _:
+                what = f"{type(error).__name__}: {self._shown(str(error))}"
+        return EndpointError(f"{self.model} at {self.base_url}: {what}")
+
+    def _shown(self, text: str) -> str:
+        """The beginning of what the server said, on one line, with the key blotted out."""
+        key = os.environ.get(self.key_variable)
+        safe = text.replace(key, "[key]") if key else text
+        return " ".join(safe.split())[:200]
