@@ -1,1 +1,1 @@
-"""A source becomes `Statements`: text, label, group, split, and what the label means. Audits, perturbations, corpora, the controlled world."""
+"""A source becomes `Statements`: text, label, group, split, and what the label means. Audits, corpora, the controlled world."""

@@ -37,6 +37,8 @@ Direction = Callable[
 # Where a direction does not carry over to the inner folds, it says next to nothing rather than the opposite; the order of rows is kept.
 _FAINT = 1e-6
 
+_ROUNDING = 1e-12
+
 
 def mass_mean_scores(
     space: FeatureSpace,
@@ -111,7 +113,8 @@ def platt(scores: Float64[np.ndarray, " statement"], labels: Float64[np.ndarray,
     targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (n - positives + 2))
     centre, spread = float(scores.mean()), float(scores.std())
     base = float(np.log(targets.mean() / (1 - targets.mean())))
-    if spread == 0:
+    # Scores that differ by rounding alone, as at a site where every activation is the same, say nothing.
+    if spread <= _ROUNDING * float(np.abs(scores).max()):
         return 0.0, base
     standard = torch.from_numpy((scores - centre) / spread)
     line = FeatureSpace(

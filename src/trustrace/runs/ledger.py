@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 import pyarrow as pa
@@ -29,6 +30,8 @@ from trustrace.core.measurements import Measurement
 from trustrace.runs.files import publishing, replacing
 from trustrace.runs.identity import Unit
 from trustrace.runs.table import SCHEMA, as_table, read_table, write_table
+
+_SCRATCH = ".scratch-"
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Ledger:
         with (folder / ".lock").open("w") as lock:
             _lock(lock, folder)
             _claim(folder, study)
-            for leftover in (folder / "units").glob(".unit-*"):
+            for leftover in [*(folder / "units").glob(".*"), *folder.glob(f"{_SCRATCH}*")]:
                 shutil.rmtree(leftover)
             yield cls(folder)
 
@@ -78,6 +81,16 @@ class Ledger:
     def rows_of(self, unit: Unit) -> pa.Table:
         """The recorded rows of a finished `unit`."""
         return read_table(self._home(unit) / "measurements.parquet")
+
+    def measurements_of(self, unit: Unit) -> list[Measurement]:
+        """The recorded rows of a finished `unit`, as values."""
+        return [Measurement(**row) for row in self.rows_of(unit).to_pylist()]
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for intermediate files that is gone when the body ends, or at the next start after a kill."""
+        with TemporaryDirectory(prefix=_SCRATCH, dir=self.folder) as folder:
+            yield Path(folder)
 
     def collect(self, units: Sequence[Unit]) -> pa.Table:
         """The rows of all finished `units`, in the given order, and written as the run's table."""

@@ -1,0 +1,191 @@
+"""The commands."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trustrace.cli import checkpoints, datasets
+from trustrace.cli.options import (
+    BatchTokens,
+    DataDir,
+    Device,
+    Out,
+    PositionName,
+    ProtocolName,
+    Revision,
+    Seed,
+    Sites,
+    protocols_of,
+)
+
+app = typer.Typer(
+    name="trustrace",
+    help="See how trustworthiness forms inside a language model while it is being pre-trained.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(datasets.app, name="datasets")
+app.add_typer(checkpoints.app, name="checkpoints")
+
+
+@app.command()
+def demo(
+    out: Out = Path("runs/demo"),
+    device: Device = "auto",
+    quick: Annotated[
+        bool, typer.Option(help="A much shorter pre-training: shows that everything works, not what a model learns.")
+    ] = False,
+) -> None:
+    """Pre-train a small model in a controlled world, trace it, and write the report."""
+    from trustrace.cli.view import say, showing_progress
+    from trustrace.studies.demo import run_demo
+    from trustrace.studies.settings import Settings
+
+    with showing_progress() as progress:
+        page = run_demo(out=out, settings=Settings(device=device), quick=quick, progress=progress)
+    say(f"report: {page}")
+
+
+@app.command()
+def pretrain(
+    config: Path,
+    out: Out,
+    corpus: Annotated[Path | None, typer.Option(help="A folder of text in place of the file's corpus.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Training tokens in place of the file's.")] = None,
+    device: Device = "auto",
+    threads: Annotated[int | None, typer.Option(help="Threads of a CPU.")] = None,
+) -> None:
+    """Pre-train a model from random initialisation, saving checkpoints densely at first; started again, it goes on."""
+    from trustrace.cli.view import say, showing_progress
+    from trustrace.studies.pretraining import read_pretrain
+    from trustrace.training.pretrain import pretrain as train
+
+    described = read_pretrain(config, corpus=corpus, tokens=tokens)
+    with showing_progress() as progress:
+        say(f"checkpoints: {train(described, out=out, device=device, threads=threads, progress=progress)}")
+
+
+@app.command()
+def trace(
+    study: Path, out: Out, device: Device = "auto", batch_tokens: BatchTokens = None, data_dir: DataDir = None
+) -> None:
+    """Probe every site of every checkpoint on every dataset of STUDY; started again, it goes on."""
+    from trustrace.cli.view import say, showing_progress
+    from trustrace.studies.config import TraceConfig
+    from trustrace.studies.files import read_study
+    from trustrace.studies.settings import Settings
+    from trustrace.studies.trace import run_trace
+
+    settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)
+    with showing_progress() as progress:
+        table = run_trace(read_study(study, TraceConfig), out=out, settings=settings, progress=progress)
+    say(f"table: {table}\nreport: trustrace report {out}")
+
+
+@app.command()
+def plan(
+    study: Path,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A run that may have finished some of it.")] = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+) -> None:
+    """Say what STUDY will cost before it starts: units, downloads, disk, memory, and time from a short calibration."""
+    from trustrace.cli.view import show_table
+    from trustrace.studies.config import TraceConfig
+    from trustrace.studies.files import read_study
+    from trustrace.studies.forecast import forecast
+    from trustrace.studies.settings import Settings
+
+    foreseen = forecast(read_study(study, TraceConfig), run=out, settings=Settings(device=device, data_dir=data_dir))
+    show_table(f"plan of {study}", foreseen.as_rows())
+
+
+@app.command()
+def status(run: Path) -> None:
+    """Say how far RUN is; ask from any shell, while it runs or after."""
+    from trustrace.cli.view import say, show_table
+    from trustrace.studies.status import read_status
+
+    state = read_status(run)
+    left = "unknown" if state.seconds_left is None else f"{state.seconds_left / 60:.1f} minutes"
+    say(
+        f"{state.name}: {state.finished} of {state.total} units finished, {len(state.failures)} failed; time left: {left}"
+    )
+    if state.failures:
+        show_table("failures", list(state.failures))
+        raise typer.Exit(3)
+
+
+@app.command()
+def report(
+    run: Path, out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to; inside RUN by default.")] = None
+) -> None:
+    """Write one self-contained HTML page and paper-ready figures from the table of RUN."""
+    from trustrace.cli.view import say
+    from trustrace.report.page import write_report
+
+    say(f"report: {write_report(run, out=out)}")
+
+
+@app.command()
+def capture(
+    model: str,
+    dataset: Annotated[str, typer.Option(help="A shipped set, or a CSV, JSONL or Parquet file.")],
+    out: Out,
+    revision: Revision = None,
+    site: Sites = None,
+    position: PositionName = PositionName.last,
+    device: Device = "auto",
+    batch_tokens: BatchTokens = None,
+    data_dir: DataDir = None,
+    seed: Seed = 0,
+    check: Annotated[bool, typer.Option(help="Compare with one statement at a time before capturing.")] = False,
+) -> None:
+    """Write the activations of a dataset at every site of MODEL to a safetensors file."""
+    from trustrace.cli.view import say, showing_progress
+    from trustrace.studies import capturing
+    from trustrace.studies.settings import Settings
+    from trustrace.studies.statements import load_named
+
+    settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)
+    statements = load_named(dataset, settings=settings, seed=seed)
+    loaded = capturing.load_model(model, revision=revision, settings=settings)
+    if check:
+        checked = capturing.check_model(loaded, statements, position=position.value)
+        say(
+            f"batched equals one at a time: {checked.n} statements, largest relative difference {max(checked.differences.values()):.1e}"
+        )
+    with showing_progress() as progress:
+        captured = capturing.capture_statements(
+            loaded,
+            statements,
+            out=out,
+            sites=tuple(site or ()),
+            position=position.value,
+            settings=settings,
+            progress=progress,
+        )
+    say(f"{len(captured)} statements at {len(captured.sites)} sites: {out}")
+
+
+@app.command()
+def measure(
+    activations: Path,
+    statements: Path,
+    out: Out,
+    protocol: Annotated[list[ProtocolName] | None, typer.Option(help="Repeat it for several.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Probe activations captured elsewhere: tensors named by site, rows in the order of STATEMENTS."""
+    from trustrace.cli.view import say, show_table
+    from trustrace.measures.config import ProbingConfig
+    from trustrace.studies.measuring import accuracies, measure_files
+
+    rows = measure_files(
+        activations, statements, out=out, config=ProbingConfig(), protocols=protocols_of(protocol), seed=seed
+    )
+    show_table("accuracy", accuracies(rows))
+    say(f"table: {out}")

@@ -1,0 +1,69 @@
+"""Options that several commands share, each with one meaning everywhere."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trustrace.core.measurements import Protocol
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")]
+BatchTokens = Annotated[
+    int | None, typer.Option(min=1, help="Tokens in one forward pass; by default what suits the device.")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="TRUSTRACE_DATA",
+        help="A folder of the original data files; without it they are downloaded and verified.",
+    ),
+]
+Seed = Annotated[int, typer.Option(help="The seed of every draw.")]
+Sites = Annotated[
+    list[str] | None,
+    typer.Option("--site", help="embed, block_0, block_1 ... or final_norm; repeat it; all by default."),
+]
+Revision = Annotated[str | None, typer.Option(help="Which checkpoint of the source; the last by default.")]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the dataset, such as rate=0.05; repeat it."),
+]
+
+
+class PositionName(StrEnum):
+    """How the tokens of a statement become one vector."""
+
+    last = "last"
+    first = "first"
+    mean = "mean"
+    max = "max"
+
+
+class ProtocolName(StrEnum):
+    """Conventions to measure under."""
+
+    rigorous = "rigorous"
+    published = "published"
+
+
+def protocols_of(names: list[ProtocolName] | None) -> tuple[Protocol, ...]:
+    """The protocols called `names`; ``rigorous`` where none is."""
+    return tuple(name.value for name in names or [ProtocolName.rigorous])
+
+
+def parse_parameters(pairs: list[str] | None) -> dict[str, object]:
+    """``rate=0.05`` becomes ``{"rate": 0.05}``; values are read as YAML.
+
+    Raises:
+        ConfigError: a pair has no ``=``.
+    """
+    import yaml
+
+    from trustrace.core.errors import ConfigError
+
+    for pair in pairs or []:
+        if "=" not in pair:
+            raise ConfigError(f"--set {pair}: expected KEY=VALUE, such as rate=0.05")
+    return {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in pairs or [])}

@@ -1,0 +1,100 @@
+"""What a trace is asked to do. All of it changes the answer, so all of it is part of every unit's identity."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from trustrace.core.config import Config
+from trustrace.core.measurements import Protocol
+from trustrace.core.sites import Position
+from trustrace.measures.config import ProbingConfig
+from trustrace.models.selection import Selection
+
+
+class EveryNth(Config):
+    """Every n-th checkpoint of the series, the first and the last among them."""
+
+    every: int = Field(ge=1)
+
+
+class LogSpaced(Config):
+    """About n checkpoints, evenly spread over the logarithm of training."""
+
+    log_spaced: int = Field(ge=2)
+
+
+class CheckpointsConfig(Config):
+    """Which checkpoints: a source (a folder, a pre-training run, a hub repository) and a selection of it."""
+
+    source: str
+    select: str | tuple[str, ...] | EveryNth | LogSpaced = "all"
+
+    def how(self) -> Selection:
+        """The selection as plain values."""
+        match self.select:
+            case EveryNth():
+                return {"every": self.select.every}
+            case LogSpaced():
+                return {"log_spaced": self.select.log_spaced}
+        return self.select
+
+
+class DatasetConfig(Config):
+    """Which statements: a shipped set by name, or a file of your own.
+
+    Attributes:
+        name: A shipped set (``trustrace datasets list``), or what to call your own; a bare name in a study is this.
+        path: CSV, JSONL or Parquet with ``statement,label[,group][,split]``; a shipped set has none.
+        shipped: The shipped set, where `name` is another, as for one set with two values of a parameter.
+        parameters: Parameters of a shipped set, such as the rate of typos.
+    """
+
+    name: str
+    path: str | None = None
+    shipped: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class TraceConfig(Config):
+    """A trace: probes on every site of every checkpoint, for every dataset.
+
+    Attributes:
+        name: What the report is titled.
+        checkpoints: The series.
+        datasets: The labelled statements.
+        sites: Where activations are read.
+        position: How the tokens of a statement become one vector.
+        protocols: Conventions to measure under; each is named in every row.
+        dtype: Weights' type while capturing; ``auto`` is the checkpoint's own.
+        truncation: What to do with statements longer than the context: refuse, or drop their first tokens.
+        trust_remote_code: Run code that comes with the checkpoints; only for sources you trust.
+        random_init_seeds: Models of the same architecture with fresh weights, measured as floors.
+        probing: The probes.
+        seed: The seed of every draw.
+    """
+
+    study: Literal["trace"] = "trace"
+    name: str
+    checkpoints: CheckpointsConfig
+    datasets: tuple[DatasetConfig, ...] = Field(min_length=1)
+    sites: Literal["all"] | tuple[str, ...] = "all"
+    position: Position = "last"
+    protocols: tuple[Protocol, ...] = Field(("rigorous",), min_length=1)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    truncation: Literal["never", "left"] = "never"
+    trust_remote_code: bool = False
+    random_init_seeds: tuple[int, ...] = (0,)
+    probing: ProbingConfig = ProbingConfig()
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "TraceConfig":
+        names = [dataset.name for dataset in self.datasets]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two datasets have one name in {names}; give each a name of its own")
+        return self

@@ -1,0 +1,113 @@
+"""Everything a trace will do, known before any of it is done."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from trustrace.core.checkpoints import Checkpoint
+from trustrace.core.measurements import Role
+from trustrace.core.statements import Statements
+from trustrace.models.language_model import LanguageModel
+from trustrace.models.loading import load, random_init
+from trustrace.models.selection import select
+from trustrace.models.sources import CheckpointSource, open_source
+from trustrace.runs.identity import Unit
+from trustrace.studies.config import TraceConfig
+from trustrace.studies.settings import Settings
+from trustrace.studies.statements import load_all
+
+TRACE_VERSION = 1
+"""Raised whenever the same inputs would give another answer: units of an older version are then computed again."""
+
+FLOORS_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model that is measured: a checkpoint of the series, or its architecture with fresh weights, which is a floor."""
+
+    checkpoint: Checkpoint
+    role: Role
+    load: Callable[[], LanguageModel]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The units of a trace, and how the model of each is brought."""
+
+    study: TraceConfig
+    source: CheckpointSource
+    datasets: tuple[Statements, ...]
+    subjects: tuple[Subject, ...]
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """All units, in the order of the table."""
+        floors = [self.floors_unit(statements) for statements in self.datasets]
+        traces = [self.trace_unit(subject, statements) for subject in self.subjects for statements in self.datasets]
+        return (*floors, *traces)
+
+    def floors_unit(self, statements: Statements) -> Unit:
+        """What is reached on one dataset without a model."""
+        return Unit(step="floors", name=statements.name, inputs=self._shared(statements) | {"version": FLOORS_VERSION})
+
+    def trace_unit(self, subject: Subject, statements: Statements) -> Unit:
+        """One dataset in one model, at every site."""
+        checkpoint, study = subject.checkpoint, self.study
+        inputs = self._shared(statements) | {
+            "version": TRACE_VERSION,
+            "checkpoint": [checkpoint.key, checkpoint.commit, checkpoint.step, checkpoint.tokens_seen],
+            "role": subject.role,
+            "sites": study.sites,
+            "position": study.position,
+            "dtype": study.dtype,
+            "truncation": study.truncation,
+        }
+        return Unit(step="trace", name=f"{checkpoint.key}/{statements.name}", inputs=inputs)
+
+    def _shared(self, statements: Statements) -> dict[str, Any]:
+        return {
+            "dataset": [statements.name, statements.fingerprint],
+            "protocols": self.study.protocols,
+            "probing": self.study.probing.model_dump(mode="json"),
+            "seed": self.study.seed,
+        }
+
+
+def plan_trace(study: TraceConfig, *, settings: Settings) -> Plan:
+    """Read the datasets, list the checkpoints and pin them to their commits.
+
+    Raises:
+        DataError: a dataset cannot be used.
+        ModelError: the source holds no such checkpoints.
+    """
+    datasets = load_all(study.datasets, settings=settings, seed=study.seed)
+    source = open_source(study.checkpoints.source)
+    chosen = [source.pin(checkpoint) for checkpoint in select(source.checkpoints(), study.checkpoints.how())]
+    fresh = [_fresh(source, chosen[0], study, settings, seed=seed) for seed in study.random_init_seeds]
+    trained = [_trained(source, checkpoint, study, settings) for checkpoint in chosen]
+    return Plan(study=study, source=source, datasets=datasets, subjects=(*fresh, *trained))
+
+
+def _trained(source: CheckpointSource, checkpoint: Checkpoint, study: TraceConfig, settings: Settings) -> Subject:
+    def bring() -> LanguageModel:
+        return load(
+            source,
+            checkpoint,
+            device=settings.torch_device(),
+            dtype=study.dtype,
+            trust_remote_code=study.trust_remote_code,
+        )
+
+    return Subject(checkpoint=checkpoint, role="measured", load=bring)
+
+
+def _fresh(source: CheckpointSource, like: Checkpoint, study: TraceConfig, settings: Settings, *, seed: int) -> Subject:
+    """The commit of the imitated checkpoint stays in, since it pins the architecture."""
+
+    def bring() -> LanguageModel:
+        return random_init(source, like, seed=seed, device=settings.torch_device(), dtype=study.dtype)
+
+    checkpoint = replace(like, revision=f"random_init_{seed}", step=0, tokens_seen=0)
+    return Subject(checkpoint=checkpoint, role="floor", load=bring)

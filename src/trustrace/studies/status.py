@@ -1,0 +1,79 @@
+"""How far a run is, read from its folder alone: any shell can ask while the run goes on."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from trustrace.core.errors import RunError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How far a run is.
+
+    Attributes:
+        name: The study's name.
+        finished: Units with a record.
+        total: Units of the study.
+        failures: Units that failed and have not succeeded since.
+        seconds_left: Units that are open, at the mean cost of the finished ones of their kind; None before the first.
+        next_unit: The first open unit, by name.
+    """
+
+    name: str
+    finished: int
+    total: int
+    failures: tuple[dict[str, str], ...]
+    seconds_left: float | None
+    next_unit: str
+
+
+def read_status(run: Path) -> Status:
+    """The status of the run in `run`.
+
+    Raises:
+        RunError: the folder holds no run.
+    """
+    if not (run / "study.json").is_file() or not (run / "plan.json").is_file():
+        raise RunError(
+            f"{run}: no run here (study.json or plan.json is missing); give the folder that `trustrace trace` wrote"
+        )
+    planned = _read(run / "plan.json")
+    records = {
+        unit["unit"]: _read(run / "units" / unit["unit"] / "record.json") for unit in planned if _is_finished(run, unit)
+    }
+    remaining = [unit for unit in planned if unit["unit"] not in records]
+    return Status(
+        name=_read(run / "study.json")["name"],
+        finished=len(records),
+        total=len(planned),
+        failures=tuple(_read(path) for path in sorted((run / "failures").glob("*.json"))),
+        seconds_left=_seconds_left(records, remaining),
+        next_unit=remaining[0]["name"] if remaining else "",
+    )
+
+
+def _is_finished(run: Path, unit: dict[str, str]) -> bool:
+    return (run / "units" / unit["unit"] / "record.json").is_file()
+
+
+def _seconds_left(records: dict[str, Any], remaining: list[dict[str, str]]) -> float | None:
+    """Units of one dataset cost alike whatever the checkpoint, so each open unit is priced by its own dataset where that is known."""
+    costs: dict[str, list[float]] = {}
+    for record in records.values():
+        costs.setdefault(_dataset(record["name"]), []).append(record["seconds"])
+    if not costs:
+        return 0.0 if not remaining else None
+    usual = mean(second for seconds in costs.values() for second in seconds)
+    return sum(mean(costs.get(_dataset(unit["name"]), [usual])) for unit in remaining)
+
+
+def _dataset(unit_name: str) -> str:
+    """What follows the checkpoint in a unit's name, and nothing for units without one."""
+    return unit_name.partition("@")[2].partition("/")[2]
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"))

@@ -1,0 +1,186 @@
+"""Trace: every dataset, at every site, of every checkpoint."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trustrace.activations.capture import capture
+from trustrace.core.errors import DataError, MeasurementError, ModelError, RunError
+from trustrace.core.measurements import Measurement
+from trustrace.core.progress import Progress, silent
+from trustrace.core.statements import Statements
+from trustrace.datasets.audit import audit
+from trustrace.measures.floors import text_floors
+from trustrace.measures.measure import measure
+from trustrace.models.language_model import LanguageModel
+from trustrace.runs.identity import Unit
+from trustrace.runs.ledger import Ledger
+from trustrace.runs.manifest import environment
+from trustrace.studies.config import TraceConfig
+from trustrace.studies.planning import Plan, Subject, plan_trace
+from trustrace.studies.settings import Settings
+
+UNIT_ERRORS = (DataError, MeasurementError, ModelError)
+"""What may go wrong in one unit while the others go on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trace:
+    """A trace at work: what to do, where the results go, who is told."""
+
+    plan: Plan
+    ledger: Ledger
+    settings: Settings
+    progress: Progress
+
+    def attempt(self, unit: Unit, work: Callable[[], list[Measurement]]) -> None:
+        """Record what `work` measures as the answer of `unit`, or why it failed."""
+        started = time.perf_counter()
+        try:
+            rows = work()
+        except UNIT_ERRORS as error:
+            self.ledger.fail(unit, error)
+        else:
+            self.ledger.finish(unit, rows, seconds=time.perf_counter() - started)
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell how many units are finished."""
+        units = self.plan.units
+        self.progress(sum(map(self.ledger.is_finished, units)), len(units), "units")
+
+
+def run_trace(study: TraceConfig, *, out: Path, settings: Settings, progress: Progress = silent) -> Path:
+    """Do what `study` asks for and `out` does not hold yet, then write the table, the audits and the manifest.
+
+    Returns:
+        The path of the tidy table.
+
+    Raises:
+        RunError: `out` belongs to another study, or units failed; what is finished is in the table all the same.
+    """
+    plan = plan_trace(study, settings=settings)
+    started = time.time()
+    with Ledger.open(out, study=study.model_dump(mode="json")) as ledger:
+        trace = _Trace(plan=plan, ledger=ledger, settings=settings, progress=progress)
+        ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
+        trace.tell()
+        try:
+            for statements in plan.datasets:
+                _record_floors(trace, statements)
+            for subject in plan.subjects:
+                _record_subject(trace, subject)
+        finally:
+            _conclude(trace, started=started)
+        _require_success(ledger)
+    return out / "measurements.parquet"
+
+
+def measure_statements(
+    model: LanguageModel, statements: Statements, *, study: TraceConfig, trace: _Trace
+) -> list[Measurement]:
+    """Capture `statements` in `model` and measure them under every protocol; the activations are gone afterwards."""
+    with trace.ledger.scratch() as folder:
+        activations = capture(
+            model,
+            statements.texts,
+            sites=study.sites,
+            position=study.position,
+            batch_tokens=trace.settings.batch_tokens,
+            out=folder / "activations.safetensors",
+            fingerprint=statements.fingerprint,
+            truncation=study.truncation,
+            progress=trace.progress,
+        )
+        measured = [
+            measure(activations, statements, config=study.probing, protocol=protocol, seed=study.seed)
+            for protocol in study.protocols
+        ]
+    return [row for rows in measured for row in rows]
+
+
+def _record_floors(trace: _Trace, statements: Statements) -> None:
+    unit, study = trace.plan.floors_unit(statements), trace.plan.study
+    if trace.ledger.is_finished(unit):
+        return
+
+    def floors() -> list[Measurement]:
+        measured = [
+            text_floors(statements, config=study.probing, protocol=protocol, seed=study.seed)
+            for protocol in study.protocols
+        ]
+        return [row for rows in measured for row in rows]
+
+    trace.attempt(unit, floors)
+
+
+def _record_subject(trace: _Trace, subject: Subject) -> None:
+    """Load the model once, and measure every dataset that is not finished in it."""
+    pending = [(trace.plan.trace_unit(subject, statements), statements) for statements in trace.plan.datasets]
+    pending = [(unit, statements) for unit, statements in pending if not trace.ledger.is_finished(unit)]
+    if not pending:
+        return
+    try:
+        model = subject.load()
+    except ModelError as error:
+        for unit, _ in pending:
+            trace.ledger.fail(unit, error)
+        return
+    for unit, statements in pending:
+        trace.attempt(unit, partial(_measured, trace, subject, model, statements))
+
+
+def _measured(trace: _Trace, subject: Subject, model: LanguageModel, statements: Statements) -> list[Measurement]:
+    rows = measure_statements(model, statements, study=trace.plan.study, trace=trace)
+    return [replace(row, role="floor") if subject.role == "floor" and row.role == "measured" else row for row in rows]
+
+
+def _conclude(trace: _Trace, *, started: float) -> None:
+    """Write what can be said of the run as it stands, finished or not."""
+    ledger, plan = trace.ledger, trace.plan
+    table = ledger.collect(plan.units)
+    ledger.write("audit.json", [_audit(ledger, plan, statements) for statements in plan.datasets])
+    ledger.write("manifest.json", _manifest(trace, started=started, rows=table.num_rows))
+
+
+def _audit(ledger: Ledger, plan: Plan, statements: Statements) -> dict[str, Any]:
+    unit = plan.floors_unit(statements)
+    floors = ledger.measurements_of(unit) if ledger.is_finished(unit) else []
+    return audit(statements).with_floors(floors).to_json()
+
+
+def _manifest(trace: _Trace, *, started: float, rows: int) -> dict[str, Any]:
+    plan = trace.plan
+    return {
+        "study": plan.study.name,
+        "environment": environment() | {"device": trace.settings.torch_device()},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds": round(time.time() - started, 1),
+        "seed": plan.study.seed,
+        "rows": rows,
+        "units": {unit.folder: trace.ledger.is_finished(unit) for unit in plan.units},
+        "checkpoints": {subject.checkpoint.key: subject.checkpoint.commit for subject in plan.subjects},
+        "datasets": {statements.name: _provenance(statements) for statements in plan.datasets},
+        "failures": trace.ledger.failures(),
+    }
+
+
+def _provenance(statements: Statements) -> dict[str, Any]:
+    return {
+        "rows": len(statements),
+        "fingerprint": statements.fingerprint,
+        **vars(statements.source),
+        "meaning": vars(statements.meaning),
+    }
+
+
+def _require_success(ledger: Ledger) -> None:
+    failures = ledger.failures()
+    if failures:
+        lines = "\n".join(f"  {failure['unit']}: {failure['message']}" for failure in failures[:20])
+        raise RunError(
+            f"{ledger.folder}: {len(failures)} units failed; the others are in the table, and the same command tries these again:\n{lines}"
+        )

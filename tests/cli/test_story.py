@@ -1,0 +1,220 @@
+"""The command line from end to end, as a user drives it: in processes of their own, twice, killed, and with bad input."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from trustrace.models import tiny
+
+pytestmark = pytest.mark.story
+
+
+def trustrace(*arguments: object, code: int = 0) -> str:
+    """Run the command line; its output, standard error included. The exit code must be `code`."""
+    answer = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=540, check=False)
+    assert answer.returncode == code, answer.stdout + answer.stderr
+    return answer.stdout + answer.stderr
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "trustrace", *map(str, arguments)]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shortened demo, run once."""
+    out = tmp_path_factory.mktemp("demo") / "run"
+    trustrace("demo", "--quick", "--out", out, "--device", "cpu")
+    return out
+
+
+def test_the_demo_ends_with_a_report_on_all_five_dimensions(demo: Path) -> None:
+    table = pq.read_table(demo / "trace" / "measurements.parquet")
+    dimensions = {name.partition("/")[0] for name in table["dataset"].to_pylist()}
+    assert dimensions == {"reliability", "toxicity", "privacy", "fairness", "robustness"}
+    assert {"measured", "floor", "control"} <= set(table["role"].to_pylist())
+    page = (demo / "trace" / "report" / "index.html").read_text("utf-8")
+    assert all(dimension in page.lower() for dimension in dimensions)
+    assert list((demo / "trace" / "report" / "figures").glob("*.pdf"))
+
+
+def test_a_second_demo_does_nothing_again(demo: Path) -> None:
+    before = stamps(demo)
+    trustrace("demo", "--quick", "--out", demo, "--device", "cpu")
+    assert stamps(demo) == before
+
+
+def stamps(run: Path) -> dict[Path, tuple[int, bytes]]:
+    """When each unit and each checkpoint was written, and the bytes of the table."""
+    kept = [*(run / "trace" / "units").glob("*/*"), *(run / "pretrain" / "checkpoints").glob("*/*")]
+    return {path: (path.stat().st_mtime_ns, b"") for path in kept} | {
+        run: (0, (run / "trace" / "measurements.parquet").read_bytes())
+    }
+
+
+def test_status_says_that_the_demo_is_finished(demo: Path) -> None:
+    assert "0 failed" in trustrace("status", demo / "trace")
+
+
+def test_the_demos_checkpoints_are_listed_with_their_tokens(demo: Path) -> None:
+    listing = trustrace("checkpoints", "list", demo / "pretrain")
+    assert "step_0000000" in listing
+    assert "tokens_seen" in listing
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three checkpoints of a tiny model, and a study of them on a small dataset of a user's own."""
+    folder = tmp_path_factory.mktemp("series")
+    tiny.save_series(folder, "llama", steps=[0, 1, 2])
+    words = random.Random(0)
+    rows = [
+        (
+            f"{words.choice('abcdefgh')}{i} is a {'cat' if i % 2 else 'dog'} of {words.choice('xyz')}",
+            i % 2,
+            f"g{i // 2}",
+        )
+        for i in range(80)
+    ]
+    lines = ["statement,label,group", *(f"{text},{label},{group}" for text, label, group in rows)]
+    for name in ("one", "two"):
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    (folder / "study.yaml").write_text(
+        f"""
+name: tiny series
+checkpoints: {{source: {folder / "checkpoints"}}}
+datasets:
+  - {{name: one, path: {folder / "one.csv"}}}
+  - {{name: two, path: {folder / "two.csv"}}}
+protocols: [rigorous, published]
+probing: {{folds: 3, bootstrap_draws: 100}}
+"""
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(series: Path) -> Path:
+    run = series / "undisturbed"
+    trustrace("trace", series / "study.yaml", "--out", run, "--device", "cpu")
+    return run
+
+
+@pytest.mark.parametrize("moment", [0.25, 0.5, 0.75])
+def test_a_trace_that_is_killed_goes_on_and_ends_with_the_same_table_byte_for_byte(
+    series: Path, undisturbed: Path, moment: float
+) -> None:
+    run = series / f"killed-{moment}"
+    n_units = len(list((undisturbed / "units").iterdir()))
+    process = subprocess.Popen(
+        command("trace", series / "study.yaml", "--out", run, "--device", "cpu"), stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and len(list(run.glob("units/[!.]*"))) < moment * n_units:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run / "measurements.parquet").exists(), "killed too late to test anything"
+    kept = {path: path.stat().st_mtime_ns for path in run.glob("units/[!.]*")}
+    trustrace("trace", series / "study.yaml", "--out", run, "--device", "cpu")
+    assert (run / "measurements.parquet").read_bytes() == (undisturbed / "measurements.parquet").read_bytes()
+    assert kept.items() <= {path: path.stat().st_mtime_ns for path in run.glob("units/*")}.items()
+    assert not list(run.glob(".scratch-*"))
+
+
+def test_the_plan_counts_what_is_open_and_what_is_done(series: Path, undisturbed: Path) -> None:
+    assert "10, of which 10 are open" in trustrace("plan", series / "study.yaml", "--device", "cpu")
+    assert "10, of which 0 are open" in trustrace(
+        "plan", series / "study.yaml", "--out", undisturbed, "--device", "cpu"
+    )
+
+
+def test_a_damaged_checkpoint_is_named_the_others_go_on_and_the_code_says_so(
+    series: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "checkpoints"
+    subprocess.run(["cp", "-r", str(series / "checkpoints"), str(broken)], check=True)
+    weights = broken / "step_0000001" / "model.safetensors"
+    os.truncate(weights, weights.stat().st_size // 2)
+    study = tmp_path / "study.yaml"
+    study.write_text((series / "study.yaml").read_text().replace(str(series / "checkpoints"), str(broken)))
+    told = trustrace("trace", study, "--out", tmp_path / "run", "--device", "cpu", code=3)
+    assert "step_0000001" in told
+    measured = set(pq.read_table(tmp_path / "run" / "measurements.parquet")["checkpoint"].to_pylist())
+    assert any("step_0000002" in key for key in measured)
+    assert not any("step_0000001" in key for key in measured)
+    trustrace("status", tmp_path / "run", code=3)
+    assert "failed" in (Path(trustrace("report", tmp_path / "run").split("report: ")[1].strip()).read_text("utf-8"))
+
+
+def test_captured_activations_are_measured_from_their_file(series: Path, tmp_path: Path) -> None:
+    file = tmp_path / "acts.safetensors"
+    told = trustrace(
+        "capture", series / "checkpoints", "--dataset", series / "one.csv", "--out", file, "--device", "cpu", "--check"
+    )
+    assert "batched equals one at a time" in told
+    table = tmp_path / "table.parquet"
+    trustrace("measure", file, series / "one.csv", "--out", table, "--protocol", "published", "--protocol", "rigorous")
+    rows = pq.read_table(table)
+    assert set(rows["protocol"].to_pylist()) == {"published", "rigorous"}
+    assert "final_norm" in rows["site"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trace", "absent.yaml", "--out", "run"], "no such study file"),
+        (["datasets", "show", "reliabilty/world"], "did you mean 'reliability/world'"),
+        (["datasets", "audit", "nothing.csv"], "nothing.csv"),
+        (["checkpoints", "list", "no-such-folder-or-repository"], "no-such-folder-or-repository"),
+        (["report", "."], "no table of measurements"),
+        (["status", "."], "no run here"),
+        (["measure", "absent.safetensors", "absent.csv", "--out", "t.parquet"], "does not exist"),
+        (["datasets", "export", "reliability/world", "--out", "x.xlsx"], "x.xlsx"),
+        (["pretrain", "absent.yaml", "--out", "run"], "no such study file"),
+    ],
+)
+def test_a_mistake_is_one_message_without_a_traceback(arguments: list[str], message: str, tmp_path: Path) -> None:
+    answer = subprocess.run(command(*arguments), capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert answer.returncode == 2 or "report" in arguments or "status" in arguments
+    assert answer.returncode != 0
+    assert message in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_study_in_the_same_folder_is_refused_and_nothing_is_touched(
+    series: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text((series / "study.yaml").read_text() + "seed: 1\n")
+    before = (undisturbed / "measurements.parquet").read_bytes()
+    assert "another study" in trustrace("trace", other, "--out", undisturbed, "--device", "cpu", code=3)
+    assert (undisturbed / "measurements.parquet").read_bytes() == before
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(series: Path, undisturbed: Path) -> None:
+    run = series / "interrupted"
+    process = subprocess.Popen(
+        command("trace", series / "study.yaml", "--out", run, "--device", "cpu"), stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None and len(list(run.glob("units/[!.]*"))) < 4:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on from there" in told
+    trustrace("trace", series / "study.yaml", "--out", run, "--device", "cpu")
+    assert (run / "measurements.parquet").read_bytes() == (undisturbed / "measurements.parquet").read_bytes()
+
+
+def test_help_lists_every_command() -> None:
+    told = trustrace("--help")
+    names = ("demo", "pretrain", "trace", "plan", "status", "report", "capture", "measure", "datasets", "checkpoints")
+    assert all(name in told for name in names)
