@@ -53,6 +53,11 @@ def test_the_context_is_the_trained_length_unless_the_architecture_says_more(tin
     assert context_length(tiny(architecture=LLAMA | {"max_position_embeddings": 64})) == 64
     gpt2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2}
     assert model_config(tiny(architecture=gpt2), vocab_size=300).n_positions == 16
+    assert context_length(tiny(architecture=gpt2 | {"n_positions": 17})) == 17
+    assert context_length(tiny(architecture=gpt2 | {"max_position_embeddings": 18})) == 18
+    assert (
+        context_length(tiny(architecture={"model_type": "bloom", "hidden_size": 16, "n_layer": 1, "n_head": 2})) == 16
+    )
 
 
 def test_a_padding_token_that_is_also_the_end_token_gets_no_dead_embedding_row(tiny: Build) -> None:

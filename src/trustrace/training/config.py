@@ -249,8 +249,10 @@ def model_config(
     """The configuration of the model that `config` trains, once its tokenizer is known."""
     settings = dict(config.architecture)
     model_type = settings.pop("model_type")
-    if "max_position_embeddings" in _keys_of(AutoConfig.for_model(model_type)):
-        settings.setdefault("max_position_embeddings", config.sequence_length)
+    default = AutoConfig.for_model(model_type)
+    context = default.attribute_map.get("max_position_embeddings", "max_position_embeddings")
+    if context in _keys_of(default) and not settings.keys() & {context, "max_position_embeddings"}:
+        settings[context] = config.sequence_length
     # An embedding row of the padding token is never trained: it must not be the row of the end-of-document token.
     pad = None if pad == eos else pad
     return AutoConfig.for_model(
