@@ -4,11 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from tests.measures.examples import make_statements
 from trustrace.core.errors import MeasurementError
@@ -128,19 +125,6 @@ def test_majority_is_that_of_the_training_rows():
 # The numbers beside the value.
 
 
-scored = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 6), st.integers(0, 3)), min_size=4, max_size=30)
-
-
-@given(scored)
-def test_the_weighted_auroc_is_that_of_scikit_learn(rows):
-    labels, scores, weights = np.array(rows).T
-    defined = (weights * labels).sum() > 0 and (weights * (1 - labels)).sum() > 0
-    expected = roc_auc_score(labels, scores, sample_weight=weights) if defined else np.nan
-    assert floors._auroc(scores.astype(float), labels, weights[None, :])[0] == pytest.approx(
-        expected, abs=1e-12, nan_ok=True
-    )
-
-
 def test_every_row_is_a_floor_without_a_model_and_carries_its_interval():
     rows = text_floors(with_cue(lambda word, label: word * (2 + label)), config=QUICK, protocol="rigorous", seed=3)
     assert [(row.method, row.quantity) for row in rows] == [
@@ -209,8 +193,8 @@ MEASURED_BEFORE = {
 def test_single_words_in_file_order_reach_what_was_measured_before(name, published):
     labels, pair = np.array(published[name].labels), file_order_pair(len(published[name]))
     features = floors._tfidf(published[name].texts, Ngrams(analyzer="word", lengths=(1, 1), min_rows=1))
-    probabilities = floors._probabilities(features, labels, pair.train, regularisers=(10.0,))[0]
-    accuracy = ((probabilities > 0.5) == labels)[pair.test].mean()
+    log_odds = floors._log_odds(features, labels, pair.train, regularisers=(10.0,))[0]
+    accuracy = ((log_odds > 0) == labels)[pair.test].mean()
     assert accuracy == pytest.approx(MEASURED_BEFORE[name][0], abs=0.025)
 
 
@@ -224,6 +208,6 @@ def test_the_floors_by_group_reach_what_was_measured_before(name, published):
 def test_counts_of_length_and_case_solve_perturbed_sst2(published):
     counts = floors._standardised_counts(published["robustness"].texts)
     labels, pair = np.array(published["robustness"].labels), file_order_pair(3642)
-    assert ((floors._probabilities(counts, labels, pair.train, regularisers=(100.0,))[0] > 0.5) == labels)[
+    assert ((floors._log_odds(counts, labels, pair.train, regularisers=(100.0,))[0] > 0) == labels)[
         pair.test
     ].mean() > 0.985

@@ -10,19 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
-from trustrace.core.draws import generator
 from trustrace.core.errors import MeasurementError
-from trustrace.core.intervals import cluster_weights, percentile_interval
 from trustrace.core.measurements import Estimate, Measurement, Protocol
 from trustrace.core.statements import Statements
 from trustrace.datasets.surface import surface_counts
 from trustrace.measures.config import ProbingConfig
 from trustrace.measures.folds import Fold, evaluation_pairs, file_order_pair
+from trustrace.measures.scoring import Sample, auroc, correct, mean, row_losses
 
 REGULARISERS: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0)
 """scikit-learn's ``C`` for features of about unit size. Case typos make rare n-grams, which want a large one; noise wants a small one."""
@@ -68,17 +67,6 @@ Featurise = Callable[[Bool[np.ndarray, " statement"]], Any]
 """Training rows -> features of all rows, whatever is fitted being fitted on the training rows."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Guesses:
-    """What one floor says about every row that is tested: an answer, and a score that rises with the belief in label 1."""
-
-    answers: Int[np.ndarray, " statement"]
-    scores: Float[np.ndarray, " statement"]
-
-    def take(self, rows: Bool[np.ndarray, " statement"]) -> "_Guesses":
-        return _Guesses(answers=self.answers[rows], scores=self.scores[rows])
-
-
 def text_floors(statements: Statements, *, config: ProbingConfig, protocol: Protocol, seed: int) -> list[Measurement]:
     """Accuracy and AUROC of every floor, with cluster-bootstrap intervals.
 
@@ -100,21 +88,19 @@ def text_floors(statements: Statements, *, config: ProbingConfig, protocol: Prot
     """
     pairs = _pairs(statements, config=config, protocol=protocol, seed=seed)
     labels = np.asarray(statements.labels)
-    guesses = {
-        "majority": _guess_majority(labels, pairs),
-        "length_and_case": _guess(_standardised_counts(statements.texts), labels, pairs),
-        "word_ngrams": _guess(_tfidf(statements.texts, WORDS), labels, pairs),
-        "char_ngrams": _guess(_tfidf(statements.texts, CHARACTERS), labels, pairs),
+    log_odds = {
+        "majority": _majority(labels, pairs),
+        "length_and_case": _fitted(_standardised_counts(statements.texts), labels, pairs),
+        "word_ngrams": _fitted(_tfidf(statements.texts, WORDS), labels, pairs),
+        "char_ngrams": _fitted(_tfidf(statements.texts, CHARACTERS), labels, pairs),
     }
-    tested = np.logical_or.reduce([pair.test for pair in pairs])
+    tested = np.any([pair.test for pair in pairs], axis=0)
     groups = tuple(group for group, is_tested in zip(statements.groups, tested, strict=True) if is_tested)
-    weights = cluster_weights(groups, draws=config.bootstrap_draws, rng=generator(seed, "floors", statements.name))
+    sample = Sample.of(labels[tested], groups, draws=config.bootstrap_draws, seed=seed)
     return [
         Measurement.of(estimate, dataset=statements.name, protocol=protocol, seed=seed)
-        for method, guess in guesses.items()
-        for estimate in _estimates(
-            guess.take(tested), labels[tested], weights, method=method, n_groups=len(set(groups))
-        )
+        for method, values in log_odds.items()
+        for estimate in _estimates(sample, values[tested], method=method)
     ]
 
 
@@ -133,48 +119,49 @@ def _pairs(statements: Statements, *, config: ProbingConfig, protocol: Protocol,
     return [Fold(train=pair.train, test=pair.test, inner=(choice,))]
 
 
-def _guess_majority(labels: Int[np.ndarray, " statement"], pairs: Sequence[Fold]) -> _Guesses:
-    """The larger class of the training rows for every row, and a score that ranks nothing."""
-    answers = np.zeros(len(labels), dtype=np.int64)
+def _majority(labels: Int[np.ndarray, " statement"], pairs: Sequence[Fold]) -> Float64[np.ndarray, " statement"]:
+    """Certainty of the larger class of the training rows, for every row that is tested."""
+    log_odds = np.zeros(len(labels))
     for pair in pairs:
-        answers[pair.test] = int(labels[pair.train].mean() >= 0.5)
-    return _Guesses(answers=answers, scores=np.full(len(labels), 0.5))
+        log_odds[pair.test] = np.inf if labels[pair.train].mean() >= 0.5 else -np.inf
+    return log_odds
 
 
-def _guess(featurise: Featurise, labels: Int[np.ndarray, " statement"], pairs: Sequence[Fold]) -> _Guesses:
-    """Logistic regression on features, its regulariser chosen inside the training rows of each pair."""
-    scores = np.zeros(len(labels))
-    inner: dict[bytes, Float[np.ndarray, "regulariser statement"]] = {}
+def _fitted(
+    featurise: Featurise, labels: Int[np.ndarray, " statement"], pairs: Sequence[Fold]
+) -> Float64[np.ndarray, " statement"]:
+    """Log-odds by logistic regression on features, its regulariser chosen inside the training rows of each pair."""
+    log_odds = np.zeros(len(labels))
+    inner: dict[bytes, Float64[np.ndarray, "regulariser statement"]] = {}
     for pair in pairs:
         for fold in pair.inner:
             # Outer folds j and k share the inner fit that sees neither.
             key = fold.train.tobytes()
             if key not in inner:
-                inner[key] = _probabilities(featurise, labels, fold.train, regularisers=REGULARISERS)
+                inner[key] = _log_odds(featurise, labels, fold.train, regularisers=REGULARISERS)
         chosen = _choose([(fold, inner[fold.train.tobytes()]) for fold in pair.inner], labels)
-        scores[pair.test] = _probabilities(featurise, labels, pair.train, regularisers=(chosen,))[0, pair.test]
-    return _Guesses(answers=(scores > 0.5).astype(np.int64), scores=scores)
+        log_odds[pair.test] = _log_odds(featurise, labels, pair.train, regularisers=(chosen,))[0, pair.test]
+    return log_odds
 
 
 def _choose(
-    inner: Sequence[tuple[Fold, Float[np.ndarray, "regulariser statement"]]], labels: Int[np.ndarray, " statement"]
+    inner: Sequence[tuple[Fold, Float64[np.ndarray, "regulariser statement"]]], labels: Int[np.ndarray, " statement"]
 ) -> float:
     """The regulariser with the smallest log loss on rows that its fits did not see; the smallest of equals."""
     losses = np.zeros(len(REGULARISERS))
-    for fold, probabilities in inner:
-        of_truth = np.where(labels[fold.test] == 1, probabilities[:, fold.test], 1 - probabilities[:, fold.test])
-        losses -= np.log(np.maximum(of_truth, np.finfo(np.float64).tiny)).sum(axis=1)
+    for fold, log_odds in inner:
+        losses += [row_losses(labels[fold.test], values[fold.test]).sum() for values in log_odds]
     return REGULARISERS[int(losses.argmin())]
 
 
-def _probabilities(
+def _log_odds(
     featurise: Featurise,
     labels: Int[np.ndarray, " statement"],
     train: Bool[np.ndarray, " statement"],
     *,
     regularisers: tuple[float, ...],
-) -> Float[np.ndarray, "regulariser statement"]:
-    """The probability of label 1 for every row, from fits to the rows `train`, each started where the one before it ended."""
+) -> Float64[np.ndarray, "regulariser statement"]:
+    """The log-odds of label 1 for every row, from fits to the rows `train`, each started where the one before it ended."""
     features = featurise(train)
     fitted = features[train]
     # Newton steps need only products with the sparse features and leave the intercept unpenalised, as liblinear does not.
@@ -182,7 +169,7 @@ def _probabilities(
     rows = []
     for regulariser in regularisers:
         model.set_params(C=regulariser).fit(fitted, labels[train])
-        rows.append(model.predict_proba(features)[:, 1])
+        rows.append(model.decision_function(features))
     return np.stack(rows)
 
 
@@ -215,57 +202,11 @@ def _tfidf(texts: Sequence[str], ngrams: Ngrams) -> Featurise:
     return featurise
 
 
-def _estimates(
-    guess: _Guesses,
-    labels: Int[np.ndarray, " statement"],
-    weights: Int[np.ndarray, "draw statement"],
-    *,
-    method: str,
-    n_groups: int,
-) -> list[Estimate]:
-    right = (guess.answers == labels).astype(np.float64)
-    everyone = np.ones((1, len(labels)), dtype=np.int64)
-    accuracy, accuracies = float(right.mean()), weights @ right / weights.sum(axis=1)
-    auroc, aurocs = float(_auroc(guess.scores, labels, everyone)[0]), _auroc(guess.scores, labels, weights)
+def _estimates(sample: Sample, log_odds: Float64[np.ndarray, " statement"], *, method: str) -> list[Estimate]:
+    hits = correct(sample.labels, log_odds)
+    # Rank by nothing where all is certain: the majority of one fold is no evidence against that of another.
+    ranked = np.where(np.isfinite(log_odds), log_odds, 0.0)
     return [
-        _estimate("accuracy", accuracy, accuracies, method=method, n=len(labels), n_groups=n_groups),
-        _estimate("auroc", auroc, aurocs, method=method, n=len(labels), n_groups=n_groups),
+        sample.estimate("accuracy", lambda weights: mean(hits, weights), method=method, role="floor"),
+        sample.estimate("auroc", lambda weights: auroc(sample.labels, ranked, weights), method=method, role="floor"),
     ]
-
-
-def _estimate(
-    quantity: str, value: float, replicates: Float[np.ndarray, " draw"], *, method: str, n: int, n_groups: int
-) -> Estimate:
-    lower, upper = percentile_interval(replicates)
-    note = "" if np.isfinite(value) else "undefined: the scored rows hold one class"
-    return Estimate(
-        quantity=quantity,
-        method=method,
-        value=value,
-        lower=lower,
-        upper=upper,
-        n=n,
-        n_groups=n_groups,
-        role="floor",
-        note=note,
-    )
-
-
-def _auroc(
-    scores: Float[np.ndarray, " statement"],
-    labels: Int[np.ndarray, " statement"],
-    weights: Int[np.ndarray, "draw statement"],
-) -> Float[np.ndarray, " draw"]:
-    """The weighted chance that a 1 outscores a 0, ties counting half, for each row of weights; NaN where a class has no weight.
-
-    Summed over distinct scores v in ascending order: w1(v) (W0(below v) + w0(v) / 2), over W1 W0.
-    """
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
-    ones = np.add.reduceat((weights * labels)[:, order], starts, axis=1).astype(np.float64)
-    zeros = np.add.reduceat((weights * (1 - labels))[:, order], starts, axis=1).astype(np.float64)
-    below = np.cumsum(zeros, axis=1) - zeros
-    pairs = ones.sum(axis=1) * zeros.sum(axis=1)
-    wins = (ones * (below + zeros / 2)).sum(axis=1)
-    auroc: Float[np.ndarray, " draw"] = np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
-    return auroc
