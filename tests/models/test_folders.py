@@ -70,7 +70,7 @@ def test_one_checkpoint_is_a_series_of_one(checkpoint: Path) -> None:
 
 def test_unfinished_and_foreign_folders_are_passed_over_and_broken_ones_told(series: Path, tmp_path: Path) -> None:
     run = shutil.copytree(series, tmp_path / "run")
-    (run / "checkpoints" / ".step_0000200").mkdir()
+    shutil.copytree(run / "checkpoints" / "step_0000010", run / "checkpoints" / ".step_0000200")
     (run / "checkpoints" / "logs").mkdir()
     (run / "checkpoints" / "step_0000100" / "config.json").unlink()
     source = open_source(str(run))

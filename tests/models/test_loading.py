@@ -254,8 +254,8 @@ def test_a_tokenizer_that_is_damaged_is_named(checkpoint: Path) -> None:
 
 
 def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(checkpoint: Path) -> None:
-    tiny.tokenizer(texts=["the cat sat on the mat"] * 5, vocab_size=270).save_pretrained(checkpoint)
-    with pytest.raises(TokenizerError, match="but the model has 258 embeddings"):
+    tiny.tokenizer(texts=["the cat sat on the mat"] * 5, vocab_size=259).save_pretrained(checkpoint)
+    with pytest.raises(TokenizerError, match="the tokenizer writes token 258, but the model has 258 embeddings"):
         load_from(checkpoint)
 
 

@@ -78,7 +78,7 @@ def test_log_spaced_goes_by_steps_where_tokens_are_unknown() -> None:
 
 def test_main_of_unknown_place_counts_as_the_end() -> None:
     series = (*made(1, 10, 100, 1000), Checkpoint(family="f", model="m", revision="main"))
-    assert [one.revision for one in select(series, {"log_spaced": 2})] == ["r0", "main"]
+    assert [one.revision for one in select(series, {"log_spaced": 3})] == ["r0", "r2", "main"]
 
 
 def test_log_spaced_without_steps_is_refused() -> None:

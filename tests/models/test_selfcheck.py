@@ -45,6 +45,14 @@ def test_blocks_in_the_wrong_order_are_found_out() -> None:
         selfcheck.prove(swapped)
 
 
+def test_a_single_block_read_at_the_wrong_place_is_found_out() -> None:
+    model = model_of("gpt_neox")
+    first, _, third = model.anatomy.blocks
+    wrong = replace(model, anatomy=replace(model.anatomy, blocks=nn.ModuleList([first, first, third])))
+    with pytest.raises(ModelError, match="hidden_states at 1 sites, most at block_1"):
+        selfcheck.prove(wrong)
+
+
 def test_a_wrong_final_norm_is_found_out() -> None:
     model = model_of("llama")
     wrong = replace(model, anatomy=replace(model.anatomy, final_norm=model.anatomy.blocks[0].input_layernorm))
