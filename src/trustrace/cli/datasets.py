@@ -52,7 +52,11 @@ def audit(
     from trustrace.studies.statements import load_named
 
     statements = load_named(
-        name, settings=Settings(data_dir=data_dir), seed=seed, parameters=parse_parameters(parameters)
+        name,
+        settings=Settings(data_dir=data_dir),
+        seed=seed,
+        parameters=parse_parameters(parameters),
+        refuse_leaks=False,
     )
     findings = audit_with_floors(statements, seed=seed)
     show_table(
@@ -77,3 +81,36 @@ def export(name: Name, out: Out, data_dir: DataDir = None, seed: Seed = 0, param
     )
     write_statements(statements, out)
     say(f"{len(statements)} statements: {out}")
+
+
+@app.command("build-privacy")
+def build_privacy(
+    out: Out,
+    base_url: Annotated[str, typer.Option(help="The endpoint, such as http://localhost:8000/v1.")],
+    model: Annotated[str, typer.Option(help="The model's name there.")],
+    journal: Annotated[Path, typer.Option(help="Where answers are kept; the same file resumes a build.")] = Path(
+        "privacy.journal.jsonl"
+    ),
+    generations: Annotated[int, typer.Option(min=1, help="Requests for statements per subcategory and label.")] = 5,
+    judgements: Annotated[
+        int, typer.Option(min=1, help="Judgements of each statement; only unanimous ones are kept.")
+    ] = 5,
+    seed: Seed = 0,
+    price_in: Annotated[float, typer.Option(help="Price of a million tokens sent.")] = 0.0,
+    price_out: Annotated[float, typer.Option(help="Price of a million tokens received.")] = 0.0,
+    yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
+) -> None:
+    """Write a privacy set after Solove's taxonomy; the key is read from OPENAI_API_KEY, and the cost is shown first."""
+    from trustrace.cli.view import show_table, showing_progress
+    from trustrace.datasets.privacy_prompts import PrivacyBuild
+    from trustrace.evaluation.endpoint import Endpoint
+    from trustrace.studies import privacy
+
+    config = PrivacyBuild(model=model, generations=generations, judgements=judgements, seed=seed)
+    show_table("before it starts", privacy.foresee(config, journal=journal, price_in=price_in, price_out=price_out))
+    if not yes:
+        typer.confirm("start?", abort=True)
+    endpoint = Endpoint(base_url=base_url, model=model)
+    with showing_progress() as progress:
+        built = privacy.build_privacy(config, endpoint=endpoint, journal=journal, out=out, progress=progress)
+    show_table(str(out), privacy.outcome(built))

@@ -31,8 +31,18 @@ def load_all(datasets: Sequence[DatasetConfig], *, settings: Settings, seed: int
     )
 
 
-def load_named(name: str, *, settings: Settings, seed: int, parameters: Mapping[str, Any] | None = None) -> Statements:
-    """The statements that a command line calls `name`: a file where there is one, a shipped set otherwise."""
+def load_named(
+    name: str,
+    *,
+    settings: Settings,
+    seed: int,
+    parameters: Mapping[str, Any] | None = None,
+    refuse_leaks: bool = True,
+) -> Statements:
+    """The statements that a command line calls `name`: a file where its ending says so, a shipped set otherwise.
+
+    An audit reads a file whose groups leak over its split, with `refuse_leaks` False, in order to say so.
+    """
     if Path(name).suffix in files.FORMATS:
-        return files.read_statements(Path(name), seed=seed)
+        return files.read_statements(Path(name), seed=seed, refuse_leaks=refuse_leaks)
     return catalog.load(name, seed=seed, data_dir=settings.data_dir, parameters=parameters or {})
