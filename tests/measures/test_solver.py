@@ -83,7 +83,7 @@ def test_the_squared_loss_is_ridge_regression():
         np.testing.assert_allclose(got.responses[:, column].numpy(), expected, atol=1e-7)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 100), st.floats(-50, 50))
 def test_rotating_and_shifting_features_changes_no_prediction(seed, shift):
     x, labels = make_features(n=50, d=20, seed=3)
