@@ -22,6 +22,17 @@ def test_a_span_is_the_tokens_that_its_characters_touch(adds_bos):
     assert model.tokenizer.decode(encoding.ids[encoding.start : encoding.stop]) == "naïve"
 
 
+def test_a_long_list_of_texts_is_encoded_like_each_text():
+    model = language_model()
+    texts = [f"text {i}" for i in range(2100)]
+    spans = [(5, len(text)) for text in texts]
+    encodings = encode(model, texts, spans=spans)
+    assert [model.tokenizer.decode(encoding.ids[1:]) for encoding in encodings] == texts
+    assert [model.tokenizer.decode(e.ids[e.start : e.stop]) for e in encodings] == [str(i) for i in range(2100)]
+    with pytest.raises(DataError, match="statement 2100 has no token"):
+        encode(model, [*texts, ""])
+
+
 def test_truncation_from_the_left_keeps_the_end_and_the_beginning_of_sequence_token():
     model = language_model()
     text = "a" * 600 + "the end"

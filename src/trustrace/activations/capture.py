@@ -121,7 +121,7 @@ def _comfortable(model: LanguageModel) -> int:
     if model.device.type != "cpu":
         return 16_384
     # Activations of one pass should stay in a core's cache, and matrix products still be square enough to run at full rate.
-    return min(4096, max(512, 2**19 // model.d_model))
+    return min(4096, max(256, 2**18 // model.d_model))
 
 
 def _provenance(

@@ -1,6 +1,6 @@
 """Texts become tokens, and every text knows which of its tokens it is read at."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,10 @@ Truncation = Literal["never", "left"]
 
 Span = tuple[int, int]
 """First character, and one past the last."""
+
+
+_CHUNK = 1024
+"""Texts that are tokenised at a time; a tokenizer's own record of a text is far larger than its tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +56,29 @@ def encode(
         raise DataError("no statements to capture; at least one is needed")
     if spans is not None and len(spans) != len(texts):
         raise AlignmentError(f"{len(texts)} statements but {len(spans)} spans; give one (first, past last) pair each")
+    return tuple(
+        encoding
+        for first in range(0, len(texts), _CHUNK)
+        for encoding in _chunk(model, texts[first : first + _CHUNK], first, spans=spans, truncation=truncation)
+    )
+
+
+def _chunk(
+    model: LanguageModel,
+    texts: Sequence[str],
+    first: int,
+    *,
+    spans: Sequence[Span] | None,
+    truncation: Truncation,
+) -> Iterator[Encoding]:
+    """The tokens of some texts, the first of which is statement `first`."""
     encoded = model.tokenizer(
         list(texts), return_attention_mask=False, return_offsets_mapping=spans is not None, verbose=False
     )
-    encodings = []
-    for row, ids in enumerate(encoded["input_ids"]):
-        read = (0, len(ids)) if spans is None else _span_tokens(row, spans[row], encoded["offset_mapping"][row])
-        encodings.append(_fitted(model, row, _encoding(model, row, tuple(ids), read), truncation))
-    return tuple(encodings)
+    for place, ids in enumerate(encoded["input_ids"]):
+        row = first + place
+        read = (0, len(ids)) if spans is None else _span_tokens(row, spans[row], encoded["offset_mapping"][place])
+        yield _fitted(model, row, _encoding(model, row, tuple(ids), read), truncation)
 
 
 def _encoding(model: LanguageModel, row: int, ids: tuple[int, ...], read: tuple[int, int]) -> Encoding:

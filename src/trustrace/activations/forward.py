@@ -1,6 +1,5 @@
 """One batch through the decoder: every wanted site, no vocabulary head, no cache."""
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -40,11 +39,6 @@ def read_sites(model: LanguageModel, batch: Batch, sites: Sequence[Site], reduce
                 "lower batch_tokens, or load the model in a narrower dtype"
             ) from error
     return values
-
-
-def takes_positions(model: LanguageModel) -> bool:
-    """Whether the decoder can be told the position of each token."""
-    return "position_ids" in inspect.signature(model.anatomy.decoder.forward).parameters
 
 
 @contextmanager

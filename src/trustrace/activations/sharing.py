@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from trustrace.activations.batching import Tokens, Tree, lay_out, plant
-from trustrace.activations.forward import read_sites, takes_positions
+from trustrace.activations.forward import read_sites
 from trustrace.core.sites import Site
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.selfcheck import TOLERANCE
@@ -48,13 +48,11 @@ def decide(model: LanguageModel, sequences: Sequence[Tokens], *, site: Site) -> 
     saved = 1 - sum(tree.n_tokens for tree in plant(sequences, sharing=True)) / total
     if saved < LEAST_SAVING:
         return Sharing(used=False, reason=f"it would save {saved:.1%} of the tokens")
-    if not takes_positions(model):
-        return Sharing(used=False, reason="the decoder cannot be told the positions of tokens")
     try:
         difference = _difference(model, _siblings(sequences), site=site)
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-        # Model code of any family may be run here, and each refuses a mask it does not know in its own way.
-        return Sharing(used=False, reason=f"the decoder refuses a mask of branches: {error}")
+        # Model code of any family may be run here, and each refuses positions or masks that it does not know in its own way.
+        return Sharing(used=False, reason=f"the decoder refuses branches: {error}")
     if not difference <= TOLERANCE.get(model.dtype, 0.0):
         return Sharing(used=False, reason="branches come out unlike plain rows", difference=difference)
     return Sharing(used=True, reason=f"it saves {saved:.1%} of the tokens", difference=difference)
