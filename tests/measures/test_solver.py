@@ -23,7 +23,7 @@ def columns_of(labels, weights, penalties) -> Columns:
 def weights_of(solution: Solution, space: FeatureSpace, x: torch.Tensor) -> np.ndarray:
     """The weights in feature space: those whose products with the centred features are Z θ, of least norm."""
     centred = x.double().numpy() - x.double().numpy().mean(axis=0)
-    fitted = (space.coordinates @ solution.coefficients).numpy()
+    fitted = space.responses(solution.coefficients).numpy()
     return np.linalg.lstsq(centred, fitted, rcond=1e-12)[0]
 
 
@@ -69,7 +69,7 @@ def test_features_of_very_different_size_are_fitted_in_double_precision():
     x = x.double() * torch.logspace(0, -6, 8, dtype=torch.float64)
     space = feature_space(x, features="scaled")
     got = solve(space, columns_of(labels, np.ones((200, 1)), [1e-12]), tolerance=1e-7)
-    gradient = space.coordinates.T @ (torch.sigmoid(got.responses[:, 0]) - torch.from_numpy(labels))
+    gradient = space.double.pull(torch.sigmoid(got.responses) - torch.from_numpy(labels)[:, None])[:, 0]
     gradient = gradient + 1e-12 * got.coefficients[:, 0]
     assert gradient.abs().max() < 1e-5
 

@@ -5,42 +5,67 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.measures.examples import make_features
 from trustrace.core.errors import MeasurementError
-from trustrace.measures.spaces import feature_space
+from trustrace.measures.spaces import FeatureSpace, TallSpace, WideSpace, feature_space
 
 
-@pytest.mark.parametrize(("n", "d"), [(40, 90), (90, 40), (60, 60)])
-def test_coordinates_keep_every_inner_product_of_the_centred_features(n, d):
+def gram(space: FeatureSpace) -> np.ndarray:
+    """The inner products of all rows: the responses to the pulls of single rows."""
+    return space.responses(space.double.pull(torch.eye(len(space), dtype=torch.float64))).numpy()
+
+
+@pytest.mark.parametrize(("n", "d", "kind"), [(40, 90, WideSpace), (90, 60, WideSpace), (90, 40, TallSpace)])
+def test_a_space_keeps_every_inner_product_of_the_centred_features(n, d, kind):
     x, _ = make_features(n=n, d=d)
     space = feature_space(x, features="scaled")
     centred = x.double().numpy() - x.double().numpy().mean(axis=0)
-    z = space.coordinates.numpy()
-    np.testing.assert_allclose(z @ z.T, centred @ centred.T, atol=1e-10)
-    np.testing.assert_allclose(z.T @ z, np.diag(space.spectrum.numpy()), atol=1e-10)
+    assert isinstance(space, kind)
+    np.testing.assert_allclose(gram(space), centred @ centred.T, atol=1e-10)
+
+
+@pytest.mark.parametrize("d", [20, 90])
+def test_some_rows_keep_their_inner_products(d):
+    space = feature_space(make_features(n=60, d=d)[0], features="scaled")
+    rows = torch.arange(60) % 3 > 0
+    np.testing.assert_allclose(gram(space.take(rows)), gram(space)[rows][:, rows], atol=1e-10)
+
+
+@pytest.mark.parametrize("d", [20, 90])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_operator_preconditions_by_a_symmetric_positive_map_and_knows_its_responses(d, dtype):
+    space = feature_space(make_features(n=60, d=d)[0], features="scaled")
+    operator = space.double.to(dtype)
+    residual = torch.eye(space.n_coefficients, dtype=dtype)
+    columns = torch.ones(space.n_coefficients, dtype=dtype)
+    step, responses = operator.precondition(residual, level=0.2 * columns, penalties=0.5 * columns)
+    torch.testing.assert_close(responses, space.responses(step.double()).to(dtype), atol=1e-4, rtol=1e-4)
+    metric = gram(space) if isinstance(space, WideSpace) else np.eye(space.n_coefficients)
+    map_ = metric @ step.double().numpy()
+    np.testing.assert_allclose(map_, map_.T, atol=1e-5)
+    assert np.linalg.eigvalsh(map_).min() > -1e-5
 
 
 def test_unit_rms_gives_every_statement_the_same_norm_before_centring():
     x, _ = make_features(n=50, d=30)
     scaled_rows = x * torch.logspace(-2, 2, 50)[:, None]
-    torch.testing.assert_close(
-        feature_space(scaled_rows, features="unit_rms").spectrum, feature_space(x, features="unit_rms").spectrum
-    )
+    here, there = (feature_space(values, features="unit_rms") for values in (scaled_rows, x))
+    np.testing.assert_allclose(gram(here), gram(there), atol=1e-5)
 
 
 def test_zscore_uses_the_statistics_of_training_rows_alone():
     x, _ = make_features(n=80, d=20)
     train = torch.arange(80) < 50
-    z = feature_space(x, features="zscore", train=train).coordinates.numpy()
+    got = gram(feature_space(x, features="zscore", train=train))
     expected = StandardScaler().fit(x[train].double().numpy()).transform(x.double().numpy())
     expected -= expected.mean(axis=0)
-    np.testing.assert_allclose(z @ z.T, expected @ expected.T, atol=1e-8)
+    np.testing.assert_allclose(got, expected @ expected.T, atol=1e-8)
 
 
 def test_zscore_leaves_out_a_feature_that_is_constant_over_the_training_rows():
     x, _ = make_features(n=40, d=5)
     x[:30, 2] = 7.0
-    z = feature_space(x, features="zscore", train=torch.arange(40) < 30).coordinates
-    assert z.isfinite().all()
-    assert z.shape[1] == 4
+    got = gram(feature_space(x, features="zscore", train=torch.arange(40) < 30))
+    without = gram(feature_space(x[:, [0, 1, 3, 4]], features="zscore", train=torch.arange(40) < 30))
+    np.testing.assert_allclose(got, without, atol=1e-9)
 
 
 def test_zscore_without_training_rows_is_an_error():
@@ -58,8 +83,10 @@ def test_mean_variance_is_that_of_the_training_rows():
 
 @pytest.mark.parametrize("features", ["unit_rms", "scaled"])
 @pytest.mark.parametrize("fill", [0.0, 0.3])
-def test_activations_that_do_not_differ_span_no_axis(features, fill):
-    assert feature_space(torch.full((30, 12), fill), features=features).is_constant
+@pytest.mark.parametrize("d", [12, 20])
+def test_activations_that_do_not_differ_are_known_as_such(features, fill, d):
+    assert feature_space(torch.full((30, d), fill), features=features).is_constant
+    assert not feature_space(make_features(n=30, d=d)[0], features=features).is_constant
 
 
 def test_a_row_that_is_not_finite_is_named():

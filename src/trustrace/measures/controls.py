@@ -74,7 +74,7 @@ def control_log_odds(
     log_odds = np.full((n, draws), np.nan)
     for part in spaces:
         own = [pairs[index] for index in part.pairs]
-        labels = torch.from_numpy(task.labels).to(part.space.coordinates.device)
+        labels = torch.from_numpy(task.labels).to(part.space.device)
         fitted: Tensor = fit_masks(
             part.space,
             labels.repeat(1, len(own)),

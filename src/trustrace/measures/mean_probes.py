@@ -25,7 +25,7 @@ from torch import Tensor
 from trustrace.measures.folds import Fold
 from trustrace.measures.probing import FoldSpace, stack
 from trustrace.measures.solver import Columns, solve
-from trustrace.measures.spaces import FeatureSpace
+from trustrace.measures.spaces import FeatureSpace, TallSpace
 
 RowScores = Float64[Tensor, "statement column"]
 Direction = Callable[
@@ -47,13 +47,13 @@ def mass_mean_scores(
     _: Float64[Tensor, " column"],
 ) -> RowScores:
     """Projections on μ₁ - μ₀, from the midpoint and in units of the distance: -1/2 and 1/2 at the training means."""
-    z = space.coordinates
     ones, zeros = train * labels[:, None], train * (1 - labels[:, None])
-    upper, lower = z.T @ (ones / ones.sum(0)), z.T @ (zeros / zeros.sum(0))
-    direction = upper - lower
-    squared = direction.square().sum(0)
-    scores = z @ direction - ((upper + lower) / 2 * direction).sum(0)
-    return torch.where(squared > 0, scores / squared.clamp_min(torch.finfo(torch.float64).tiny), 0.0)
+    upper, lower = ones / ones.sum(0), zeros / zeros.sum(0)
+    direction = space.double.pull(upper - lower)
+    projections = space.responses(direction)
+    distance = ((upper - lower) * projections).sum(0)
+    midpoint = ((upper + lower) * projections).sum(0) / 2
+    return torch.where(distance > 0, (projections - midpoint) / distance, 0.0)
 
 
 def whitened_mean_scores(
@@ -117,9 +117,7 @@ def platt(scores: Float64[np.ndarray, " statement"], labels: Float64[np.ndarray,
     if spread <= _ROUNDING * float(np.abs(scores).max()):
         return 0.0, base
     standard = torch.from_numpy((scores - centre) / spread)
-    line = FeatureSpace(
-        coordinates=standard[:, None], spectrum=torch.tensor([float(n)], dtype=torch.float64), d_model=1
-    )
+    line = TallSpace(coordinates=standard[:, None], d_model=1)
     columns = Columns(
         labels=torch.from_numpy(targets)[:, None],
         weights=torch.ones(n, 1, dtype=torch.float64),

@@ -98,7 +98,7 @@ def fit_masks(
     masks: Sequence[Bool[np.ndarray, " statement"]],
     regularisers: Sequence[float],
     *,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-3,
 ) -> Float64[Tensor, "statement column"]:
     """The log-odds of every row under logistic probes fitted on `masks`, each at its own ``C`` on features of mean training variance 1."""
     train = stack(masks, space)
@@ -109,7 +109,7 @@ def fit_masks(
 
 def stack(masks: Sequence[Bool[np.ndarray, " statement"]], space: FeatureSpace) -> Bool[Tensor, "statement column"]:
     """Masks as columns, where the space lives."""
-    return torch.from_numpy(np.stack(masks, axis=1)).to(space.coordinates.device)
+    return torch.from_numpy(np.stack(masks, axis=1)).to(space.device)
 
 
 def scatter(

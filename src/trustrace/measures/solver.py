@@ -52,12 +52,12 @@ class Solution(NamedTuple):
     """Fitted models, one a column.
 
     Attributes:
-        coefficients: θ.
+        coefficients: α of a wide space, θ of a tall one.
         intercepts: b, which belongs to centred features.
         responses: What each model says of every statement, b included: log-odds under the logistic loss.
     """
 
-    coefficients: Float64[Tensor, "axis column"]
+    coefficients: Float64[Tensor, "coefficient column"]
     intercepts: PerColumn
     responses: PerRow
 
@@ -111,7 +111,7 @@ class _Newton:
         n, width = columns.labels.shape
         self.space, self.curve, self.tolerance = space, curve, tolerance
         self.labels, self.weights, self.penalties = columns.labels, columns.weights, columns.penalties
-        self.coefficients = columns.labels.new_zeros(len(space.spectrum), width)
+        self.coefficients = columns.labels.new_zeros(space.n_coefficients, width)
         self.linear = columns.labels.new_zeros(n, width)
         self.intercepts = columns.labels.new_zeros(width)
         self.forcing = columns.labels.new_full((width,), 0.1)
@@ -135,10 +135,9 @@ class _Newton:
         responses = self.linear + self.intercepts
         residuals, curvatures = (self.weights * part for part in self.curve.derivatives(self.labels, responses))
         balance = residuals.sum(0) / curvatures.sum(0).clamp_min(_TINY)
-        pull = self.space.coordinates.T @ (residuals - curvatures * balance)
         step = newton_direction(
-            self.space.single if single else self.space,
-            slopes=self.penalties * self.coefficients - pull,
+            self.space.single if single else self.space.double,
+            residual=self.space.double.pull(residuals - curvatures * balance) - self.penalties * self.coefficients,
             curvatures=curvatures,
             penalties=self.penalties,
             forcing=self.forcing,
@@ -147,7 +146,7 @@ class _Newton:
         length, decrement = self._search(responses, residuals, step, shift)
         self.coefficients = self.coefficients + length * step.coefficients
         self.intercepts = self.intercepts + length * shift
-        self.linear = self.space.coordinates @ self.coefficients
+        self.linear = self.space.responses(self.coefficients)
         # The closer to the optimum, the more exactly the next system is solved: superlinear convergence.
         self.forcing = decrement.clamp(1e-3, 0.1)
         return (decrement <= self.tolerance) & (length == 1)
@@ -157,8 +156,10 @@ class _Newton:
     ) -> tuple[PerColumn, PerColumn]:
         """The step lengths, halved until the objective falls as promised, and the relative Newton decrements."""
         move = step.responses + shift
-        w, change = self.coefficients, step.coefficients
-        square, cross, growth = (w * w).sum(0), (w * change).sum(0), (change * change).sum(0)
+        inner = self.space.double.inner
+        square = inner(self.coefficients, self.coefficients, self.linear)
+        cross = inner(step.coefficients, self.coefficients, self.linear)
+        growth = inner(step.coefficients, step.coefficients, step.responses)
         before = self._loss(responses) + self.penalties * square / 2
         slope = self.penalties * cross - (residuals * move).sum(0)
         length = torch.ones_like(shift)

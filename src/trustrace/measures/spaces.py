@@ -1,9 +1,10 @@
-"""Activations as the space in which probes live: one set of rotated coordinates, shared by every fit.
+"""Activations as the space in which probes live: one set of inner products, shared by every fit.
 
 An L2-penalised linear model sees its features only through their inner products (representer theorem), and an unpenalised intercept makes
-centring irrelevant. So centred features X may be replaced by coordinates Z along their principal axes, with Z Z' = X X': a model is
-f = Z θ + b, its weights in feature space have the norm of θ, and Z has at most as many axes as there are rows. One space per (checkpoint,
-site, dataset) serves every fold, regulariser, control labelling and prefix.
+centring irrelevant. So one centred space per (checkpoint, site, dataset) serves every fold, regulariser, control labelling and prefix:
+
+* :class:`WideSpace`, few rows of many features: the Gram matrix K = X X'; a model is f = K α + b, its weights are X' α.
+* :class:`TallSpace`, many rows of few features: coordinates Z = X V along the principal axes V; a model is f = Z θ + b, its weights V θ.
 
 References:
     Schölkopf, Herbrich and Smola (2001), A generalized representer theorem.
@@ -19,52 +20,127 @@ from torch import Tensor
 
 from trustrace.core.errors import MeasurementError
 from trustrace.measures.config import Features
+from trustrace.measures.operators import TallOperator, WideOperator
 
 # Below this share of the mean square the centred features are rounding error: the activations do not differ between statements.
 CONSTANT = 1e-20
 
-# Axes whose variance is below this share of the largest one are rounding error of the eigendecomposition.
-NEGLIGIBLE = 1e-14
+Rows = Float64[Tensor, "statement column"]
+Coefficients = Float64[Tensor, "coefficient column"]
+PerColumn = Float64[Tensor, " column"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FeatureSpace:
-    """The rows of one dataset as coordinates along the principal axes of their activations.
+class WideSpace:
+    """Few rows of many features.
 
     Attributes:
-        coordinates: Z, centred over all rows, the axis of largest variance last.
-        spectrum: Λ, the diagonal of Z' Z: the eigenvalues of X' X and of the Gram matrix X X'.
-        d_model: Number of features behind the axes.
+        gram: K = X X' of the centred features.
+        d_model: Number of features behind it.
     """
 
-    coordinates: Float[Tensor, "statement axis"]
-    spectrum: Float[Tensor, " axis"]
+    gram: Float64[Tensor, "statement statement"]
+    d_model: int
+
+    def __len__(self) -> int:
+        return len(self.gram)
+
+    @property
+    def n_coefficients(self) -> int:
+        """One α for each row."""
+        return len(self.gram)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the activations do not differ between statements, as at ``embed`` where every statement ends in the same token."""
+        return not bool(self.gram.diagonal().any())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the space lives."""
+        return self.gram.device
+
+    def responses(self, coefficients: Rows) -> Rows:
+        """K α: what each model says of each statement, without its intercept."""
+        return self.gram @ coefficients
+
+    @cached_property
+    def double(self) -> WideOperator:
+        """The space as an operator in double precision."""
+        return WideOperator.of(self.gram)
+
+    @cached_property
+    def single(self) -> WideOperator:
+        """The space as an operator in single precision."""
+        return self.double.to(torch.float32)
+
+    def take(self, rows: Bool[Tensor, " statement"]) -> "WideSpace":
+        """The same space for some of its rows."""
+        return WideSpace(gram=self.gram[rows][:, rows], d_model=self.d_model)
+
+    def mean_variance(self, train: Bool[Tensor, "statement column"]) -> PerColumn:
+        """The variance of a feature over the rows of each mask, averaged over features; 1 where it would be 0."""
+        share = train.double() / train.sum(0)
+        total = self.gram.diagonal() @ share - (share * (self.gram @ share)).sum(0)
+        return torch.where(total > 0, total / self.d_model, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TallSpace:
+    """Many rows of few features.
+
+    Attributes:
+        coordinates: Z, centred over all rows.
+        d_model: Number of features, which is also the number of axes.
+    """
+
+    coordinates: Float64[Tensor, "statement axis"]
     d_model: int
 
     def __len__(self) -> int:
         return len(self.coordinates)
 
     @property
+    def n_coefficients(self) -> int:
+        """One θ for each axis."""
+        return self.coordinates.shape[1]
+
+    @property
     def is_constant(self) -> bool:
-        """Whether the activations do not differ between statements, as at ``embed`` where every statement ends in the same token."""
-        return len(self.spectrum) == 0
+        """Whether the activations do not differ between statements."""
+        return not bool(self.coordinates.any())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the space lives."""
+        return self.coordinates.device
+
+    def responses(self, coefficients: Coefficients) -> Rows:
+        """Z θ: what each model says of each statement, without its intercept."""
+        return self.coordinates @ coefficients
 
     @cached_property
-    def single(self) -> "FeatureSpace":
-        """The same space in single precision, for search directions."""
-        return FeatureSpace(coordinates=self.coordinates.float(), spectrum=self.spectrum.float(), d_model=self.d_model)
+    def double(self) -> TallOperator:
+        """The space as an operator in double precision."""
+        return TallOperator(coordinates=self.coordinates, variances=self.coordinates.square().mean(0)[:, None])
 
-    def take(self, rows: Bool[Tensor, " statement"]) -> "FeatureSpace":
-        """Some rows, along the same axes; their coordinates are neither centred nor uncorrelated, which no fit relies on."""
-        kept = self.coordinates[rows]
-        return FeatureSpace(coordinates=kept, spectrum=kept.square().sum(0), d_model=self.d_model)
+    @cached_property
+    def single(self) -> TallOperator:
+        """The space as an operator in single precision."""
+        return self.double.to(torch.float32)
 
-    def mean_variance(self, train: Bool[Tensor, "statement column"]) -> Float64[Tensor, " column"]:
+    def take(self, rows: Bool[Tensor, " statement"]) -> "TallSpace":
+        """The same space for some of its rows."""
+        return TallSpace(coordinates=self.coordinates[rows], d_model=self.d_model)
+
+    def mean_variance(self, train: Bool[Tensor, "statement column"]) -> PerColumn:
         """The variance of a feature over the rows of each mask, averaged over features; 1 where it would be 0."""
         share = train.double() / train.sum(0)
-        means = self.coordinates.T @ share
-        total = self.coordinates.square().sum(1) @ share - means.square().sum(0)
+        total = self.coordinates.square().sum(1) @ share - (self.coordinates.T @ share).square().sum(0)
         return torch.where(total > 0, total / self.d_model, 1.0)
+
+
+FeatureSpace = WideSpace | TallSpace
 
 
 def feature_space(
@@ -88,12 +164,13 @@ def feature_space(
     scale = prepared.square().mean()
     centred = prepared - prepared.mean(0)
     if centred.square().mean() <= CONSTANT * scale:
-        return FeatureSpace(coordinates=centred[:, :0], spectrum=centred.new_zeros(0), d_model=values.shape[1])
-    if centred.shape[0] <= centred.shape[1]:
-        spectrum, vectors = _principal(symmetric_product(centred))
-        return FeatureSpace(coordinates=vectors * spectrum.sqrt(), spectrum=spectrum, d_model=values.shape[1])
-    spectrum, axes = _principal(centred.T @ centred)
-    return FeatureSpace(coordinates=centred @ axes, spectrum=spectrum, d_model=values.shape[1])
+        centred = torch.zeros_like(centred)
+    n, d_model = values.shape
+    # An iteration costs n² products in a wide space and 2 n d_model in a tall one.
+    if n <= 2 * d_model:
+        return WideSpace(gram=symmetric_product(centred), d_model=d_model)
+    axes = torch.linalg.eigh(centred.T @ centred)[1]
+    return TallSpace(coordinates=centred @ axes, d_model=d_model)
 
 
 def require_finite(values: Float[Tensor, "statement d_model"]) -> None:
@@ -125,14 +202,6 @@ def symmetric_product(x: Float64[Tensor, "statement d_model"]) -> Float64[Tensor
         gram[start:stop, :stop] = block
         gram[:stop, start:stop] = block.T
     return gram
-
-
-def _principal(
-    moments: Float64[Tensor, "side side"],
-) -> tuple[Float64[Tensor, " axis"], Float64[Tensor, "side axis"]]:
-    values, vectors = torch.linalg.eigh(moments)
-    kept = values > NEGLIGIBLE * values[-1]
-    return values[kept], vectors[:, kept]
 
 
 def _prepare(
