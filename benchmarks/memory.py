@@ -57,7 +57,7 @@ def measure() -> None:
         capture(model, texts, out=out, batch_tokens=BATCH_TOKENS)
         activations = Activations.open(out)
         for site in activations.sites:
-            activations.values(site).square().sum().item()
+            activations.values(site).norm().item()
         peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(peak - before, 4 * len(activations.sites) * len(activations) * activations.d_model)
 

@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from trustrace.activations.store import Activations, manifest_path
+from trustrace.activations.store import Activations, header, manifest_path
 from trustrace.activations.writing import writing
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import (
@@ -184,6 +184,19 @@ def test_a_full_disk_is_told_before_the_work_and_leaves_what_was_there(tmp_path)
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "a.safetensors.json"]
     assert np.array_equal(Activations.open(tmp_path / "a.safetensors").values("embed").numpy(), values["embed"])
+
+
+def test_a_file_is_never_beside_a_manifest_that_is_not_its_own(tmp_path):
+    manifest = manifest_path(tmp_path / "a.safetensors")
+    manifest.mkdir()
+    with pytest.raises(RunError, match="could not be written"):
+        written(tmp_path / "a.safetensors")
+    assert list(tmp_path.iterdir()) == [manifest]
+
+
+@pytest.mark.parametrize("n", range(1, 9))
+def test_tensors_begin_where_they_can_be_memory_mapped(n):
+    assert len(header(sites=SITES, n=10**n, d_model=5)) % 8 == 0
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):

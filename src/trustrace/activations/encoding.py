@@ -14,7 +14,7 @@ Span = tuple[int, int]
 """First character, and one past the last."""
 
 
-_CHUNK = 1024
+_CHUNK = 64
 """Texts that are tokenised at a time; a tokenizer's own record of a text is far larger than its tokens."""
 
 
@@ -56,29 +56,26 @@ def encode(
         raise DataError("no statements to capture; at least one is needed")
     if spans is not None and len(spans) != len(texts):
         raise AlignmentError(f"{len(texts)} statements but {len(spans)} spans; give one (first, past last) pair each")
-    return tuple(
-        encoding
-        for first in range(0, len(texts), _CHUNK)
-        for encoding in _chunk(model, texts[first : first + _CHUNK], first, spans=spans, truncation=truncation)
-    )
+    # One number object per token of the vocabulary, not one per token of every text: that would be most of what texts take.
+    numbers: dict[int, int] = {}
+    encodings = []
+    for first in range(0, len(texts), _CHUNK):
+        for row, ids, read in _chunk(model, texts[first : first + _CHUNK], first, spans=spans):
+            shared = tuple(numbers.setdefault(token, token) for token in ids)
+            encodings.append(_fitted(model, row, _encoding(model, row, shared, read), truncation))
+    return tuple(encodings)
 
 
 def _chunk(
-    model: LanguageModel,
-    texts: Sequence[str],
-    first: int,
-    *,
-    spans: Sequence[Span] | None,
-    truncation: Truncation,
-) -> Iterator[Encoding]:
-    """The tokens of some texts, the first of which is statement `first`."""
+    model: LanguageModel, texts: Sequence[str], first: int, *, spans: Sequence[Span] | None
+) -> Iterator[tuple[int, list[int], tuple[int, int]]]:
+    """The row, the tokens, and the first and past last token to read, of some texts of which the first is statement `first`."""
     encoded = model.tokenizer(
         list(texts), return_attention_mask=False, return_offsets_mapping=spans is not None, verbose=False
     )
     for place, ids in enumerate(encoded["input_ids"]):
         row = first + place
-        read = (0, len(ids)) if spans is None else _span_tokens(row, spans[row], encoded["offset_mapping"][place])
-        yield _fitted(model, row, _encoding(model, row, tuple(ids), read), truncation)
+        yield row, ids, (0, len(ids)) if spans is None else _touched(row, spans[row], encoded["offset_mapping"][place])
 
 
 def _encoding(model: LanguageModel, row: int, ids: tuple[int, ...], read: tuple[int, int]) -> Encoding:
@@ -89,7 +86,7 @@ def _encoding(model: LanguageModel, row: int, ids: tuple[int, ...], read: tuple[
     return Encoding(ids, start, stop)
 
 
-def _span_tokens(row: int, span: Span, offsets: Sequence[Span]) -> tuple[int, int]:
+def _touched(row: int, span: Span, offsets: Sequence[Span]) -> tuple[int, int]:
     """The tokens that overlap a span of characters."""
     first, past_last = span
     touched = [token for token, (begin, end) in enumerate(offsets) if begin < past_last and end > first and end > begin]
