@@ -95,6 +95,19 @@ def test_what_was_fetched_is_not_fetched_again_and_serves_without_a_connection(
     assert load(offline, cached).n_blocks == 3
 
 
+def test_a_known_suite_is_listed_without_a_connection_and_said_to_be_unchecked(
+    hub: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub({})
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    amber = open_source("LLM360/Amber")
+    assert [one.revision for one in amber.checkpoints()] == [*(f"ckpt_{i:03d}" for i in range(359)), "main"]
+    assert not any(one.commit for one in amber.checkpoints())
+    assert "unchecked" in amber.notices[0]
+    with pytest.raises(CheckpointError, match="could not be fetched"):
+        amber.pin(amber.checkpoints()[0])
+
+
 def test_only_the_files_of_a_checkpoint_are_fetched(hub: Serve, checkpoint: Path) -> None:
     for name in ("pytorch_model.bin", "flax_model.msgpack", "model.fp16.safetensors", "optimizer.pt"):
         (checkpoint / name).write_bytes(b"large")
@@ -203,7 +216,7 @@ def test_a_hub_that_is_down_is_told_from_a_repository_that_is_absent(
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match="the hub cannot be asked"):
-        open_source(PYTHIA)
+        open_source("somebody/model")
 
 
 def test_weights_that_break_off_while_fetched_are_refused(hub: Serve, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    RevisionResolutionError,
 )
 
 from trustrace.core.checkpoints import Checkpoint
@@ -121,7 +122,8 @@ class HubSource:
 def open_hub(repository: str, *, revision: str | None = None, keep_downloads: bool = True) -> HubSource:
     """The checkpoints of a hub repository.
 
-    Without a connection, the revisions that are in the hub's cache are listed, and `notices` says so.
+    Without a connection, the revisions that are in the hub's cache are listed, or what is known of the suite where nothing is; `notices`
+    says so.
 
     Args:
         repository: ``owner/name``.
@@ -132,7 +134,7 @@ def open_hub(repository: str, *, revision: str | None = None, keep_downloads: bo
         CheckpointError: the hub has no such repository or revision, or it holds no checkpoint.
     """
     family = families.of(repository)
-    commits, notices = _revisions(repository)
+    commits, notices = _revisions(repository, family)
     if revision is not None:
         commits, notices = {revision: _known(repository, revision, commits)}, ()
     else:
@@ -146,26 +148,33 @@ def open_hub(repository: str, *, revision: str | None = None, keep_downloads: bo
     return HubSource(name=repository, family=family, listing=listing, notices=notices, keep_downloads=keep_downloads)
 
 
-def _revisions(repository: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
+def _revisions(repository: str, family: Family) -> tuple[Mapping[str, str], tuple[str, ...]]:
     """Branches and tags with their commits, and what to say of how they were learned."""
     try:
         with _explained(repository, "", passing=_UNREACHABLE):
             refs = HfApi().list_repo_refs(repository)
     except _UNREACHABLE as error:
-        return _cached_revisions(repository, error), (
-            f"the hub could not be reached ({type(error).__name__}); only what is in the local cache is listed",
-        )
+        return _revisions_without_the_hub(repository, family, error)
     return {ref.name: ref.target_commit for ref in [*refs.tags, *refs.branches]}, ()
 
 
-def _cached_revisions(repository: str, error: Exception) -> Mapping[str, str]:
+def _revisions_without_the_hub(
+    repository: str, family: Family, error: Exception
+) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """What is in the local cache; else what is known of the suite, which no one has checked and which has no commits."""
+    unreachable = f"the hub could not be reached ({type(error).__name__})"
     cached = {ref: commit for commit, found in _cached(repository).items() for ref in found.refs or (commit,)}
-    if not cached:
-        raise CheckpointError(
-            f"{repository}: no such folder, and the hub cannot be asked for a repository of that name ({error}); "
-            "nothing of it is in the local cache"
-        ) from error
-    return cached
+    if cached:
+        return cached, (f"{unreachable}; only what is in the local cache is listed",)
+    if family.expected:
+        listed = dict.fromkeys((*family.expected, families.MAIN), "")
+        return listed, (
+            f"{unreachable}; listed is what is known of the suite {family.name}, unchecked and without commits",
+        )
+    raise CheckpointError(
+        f"{repository}: no such folder, and the hub cannot be asked for a repository of that name ({error}); "
+        "nothing of it is in the local cache"
+    ) from error
 
 
 def _cache() -> HFCacheInfo | None:
@@ -269,7 +278,7 @@ def _explained(repository: str, revision: str, *, passing: tuple[type[Exception]
         ) from error
     except RevisionNotFoundError as error:
         raise CheckpointError(f"{where}: the hub has the repository but not this revision") from error
-    except (*_UNREACHABLE, httpx2.HTTPError, OSError) as error:
+    except (*_UNREACHABLE, RevisionResolutionError, httpx2.HTTPError, OSError) as error:
         raise CheckpointError(
             f"{where}: could not be fetched ({error}); what has arrived is kept, so try again"
         ) from error
