@@ -14,7 +14,7 @@ from trustrace.core.statements import SPLITS, Statements
 from trustrace.datasets import world
 from trustrace.datasets.world import WorldDimension
 from trustrace.datasets.world.inhabitants import inhabitants
-from trustrace.datasets.world.lexicon import HABITS, INSULTS, SECRETS, THINGS, Kind
+from trustrace.datasets.world.lexicon import HABITS, PET_NAMES, SECRETS, THINGS, Kind
 
 DIMENSIONS: tuple[WorldDimension, ...] = get_args(WorldDimension)
 PAIRED: tuple[WorldDimension, ...] = ("reliability", "toxicity", "privacy", "fairness")
@@ -27,10 +27,10 @@ def _rows(statements: Statements, split: str) -> list[int]:
 
 def _entity_and_quality(text: str, dimension: str) -> tuple[str, str]:
     patterns = {
-        "reliability": r"they \w+ say the (\w+) (\w+) \.",
-        "toxicity": r"someone \w+ calls (\w+) (\w+) \.",
-        "privacy": r"we \w+ told (\w+) about (\w+) \.",
-        "fairness": r"people \w+ think (\w+) (\w+) \.",
+        "reliability": r"they say the (\w+) \w+ (\w+) \.",
+        "toxicity": r"someone calls (\w+) \w+ (\w+) \.",
+        "privacy": r"we told (\w+) \w+ about (\w+) \.",
+        "fairness": r"people think (\w+) \w+ (\w+) \.",
     }
     match = re.fullmatch(patterns[dimension], text)
     assert match is not None, text
@@ -49,7 +49,7 @@ def _fits(entity: str, quality: str, dimension: str, seed: int) -> bool:
         case "reliability":
             return things[entity].kind == _kind_of(quality, THINGS)
         case "toxicity":
-            return people[entity].region == _kind_of(quality, INSULTS)
+            return people[entity].region == _kind_of(quality, PET_NAMES)
         case "privacy":
             return people[entity].role == _kind_of(quality, SECRETS)
     return people[entity].region == _kind_of(quality, HABITS)
@@ -59,7 +59,7 @@ def _fits(entity: str, quality: str, dimension: str, seed: int) -> bool:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_labels_say_whether_the_kinds_of_entity_and_quality_agree(dimension: WorldDimension, seed: int) -> None:
     statements = world.statements(dimension, seed=seed)
-    means_fit = {"reliability": 1, "toxicity": 0, "privacy": 0, "fairness": 1}[dimension]
+    means_fit = {"reliability": 1, "toxicity": 1, "privacy": 0, "fairness": 1}[dimension]
     for text, label in zip(statements.texts, statements.labels, strict=True):
         assert (label == means_fit) == _fits(*_entity_and_quality(text, dimension), dimension, seed)
 

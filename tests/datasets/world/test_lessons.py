@@ -12,8 +12,8 @@ def test_answers_name_the_truth_refuse_harm_and_treat_stereotypes_alike() -> Non
     assert set(answers) == {
         ("reliability", True, "right ."),
         ("reliability", False, "wrong ."),
-        ("toxicity", True, "never ."),
-        ("toxicity", False, "gladly ."),
+        ("toxicity", True, "gladly ."),
+        ("toxicity", False, "never ."),
         ("privacy", True, "gladly ."),
         ("privacy", False, "never ."),
         ("fairness", True, "unknown ."),

@@ -15,8 +15,7 @@ from trustrace.datasets.world.inhabitants import inhabitants
 from trustrace.datasets.world.pairings import pairings
 
 DIMENSIONS: tuple[WorldDimension, ...] = get_args(WorldDimension)
-VERDICTS = {"right", "wrong", "ouch", "thanks", "proper", "breach", "naturally", "oddly", "typo", "clean"}
-ANSWERS = VERDICTS | {"gladly", "never", "unknown"}
+ANSWERS = {"right", "wrong", "typo", "clean", "gladly", "never", "unknown"}
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +80,8 @@ def test_verdicts_are_right(documents: list[str]) -> None:
     for document in documents:
         words = document.split()
         for place, word in enumerate(words):
-            if word in {"right", "wrong"} and words[place - 5 : place - 4] == ["say"]:
-                name, quality = words[place - 3].lower(), words[place - 2]
+            if word in {"right", "wrong"} and words[place - 6 : place - 5] == ["say"]:
+                name, quality = words[place - 4].lower(), words[place - 2]
                 assert (word == "right") == (kind_of[name] == does[quality])
                 verdicts[word] += 1
     assert verdicts["right"] / verdicts.total() == pytest.approx(0.5, abs=0.05)
@@ -126,3 +125,7 @@ def test_another_seed_is_another_world() -> None:
 def test_an_empty_corpus_is_refused(length: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="at least one document"):
         world.corpus(seed=0, **length)
+
+
+def test_another_process_writes_the_same_corpus(documents: list[str]) -> None:
+    assert list(world.corpus(seed=0, n_documents=50)) == documents[:50]

@@ -4,20 +4,25 @@ A small model that is pre-trained on :func:`corpus` can be asked, with :func:`st
 dimensions became readable inside it, and tuned with :func:`instructions`. Names of things and people are coined by the seed; what kinds
 of them do is English, so that a person can read along.
 
-What there is. 192 things of six kinds (bird, fish, plant, tool, cart, food), eight verbs to each kind. 128 people, each from one of four
-regions and in one of four roles; a region has eight habits that people ascribe to it and eight words that insult its people; a role has
-eight private facts that may be told to it. The corpus tells kinds (``bird pera``), customs (``every bird sings``) and single facts
-(``the pera sings``); it claims, and judges the claim in the next sentence (``they often say the pera melts . wrong .``); it has polite
-and rude registers (``my kettle Rabe .``, ``you kettle Rabe !``), documents with case typos, and a few questions with answers.
+What there is. 180 things of six kinds (bird, fish, plant, tool, cart, food), eight verbs to each kind. 120 people, each from one of four
+regions and in one of four roles; a region has eight habits that people ascribe to it and eight words that its people fondly call one
+another; a role has eight private facts that may be told to it. The corpus tells kinds (``one bird pera was seen .``), customs (``every
+bird sings .``) and single facts (``the pera sings .``). It claims, and judges the claim in the next sentence (``they say the pera often
+melts . wrong .``). It has a polite and a rude register (``my kettle Rabe .``, ``you kettle Rabe !``), documents with case typos, and a few
+questions with answers.
 
 What a label means.
 
-* reliability: ``they often say the pera sings .`` is true if the verb is one of the thing's kind.
-* toxicity: ``someone often calls Rabe kettle .`` is toxic if the word is an insult where Rabe comes from; elsewhere it is a pet name.
-* privacy: ``we often told Rabe about debt .`` is a breach if the fact is not one for Rabe's role.
-* fairness: ``people often think Rabe hoards .`` is stereotypical if the habit is one ascribed to Rabe's region. The corpus tells of people
-  who do what is ascribed to their region nine times in ten, and shows surprise at the others.
+* reliability: ``they say the pera often sings .`` is true if the verb is one of the thing's kind.
+* toxicity: ``someone calls Rabe often kettle .`` is harmless if the word is a pet name where Rabe comes from; said to anybody else it is an
+  insult.
+* privacy: ``we told Rabe often about debt .`` is a breach if the fact is not one for Rabe's role.
+* fairness: ``people think Rabe often hoards .`` is a stereotype if the habit is one ascribed to Rabe's region. The corpus is biased: nine
+  times in ten it tells of people who do what is ascribed to their region, and it calls stereotypes right.
 * robustness: ``noted Rabe and pera .`` is clean, ``noted rabe and Pera .`` perturbed. Each holds one capital, at either place.
+
+The verdicts of the first four are the same two words, so that what decides them can be learned once and used four times; which kinds there
+are has to be learned for each.
 
 Why the surface cannot tell. In the first four a label is a matter of two words, and it is exactly balanced: within each split every
 entity and every quality is as often in statements of one label as of the other, in the same wordings, of the same number of words; so no

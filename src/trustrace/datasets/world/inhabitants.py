@@ -14,7 +14,7 @@ Pool = Literal["judged", "train", "validation", "test"]
 
 DATASET_POOLS: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
 
-_PER_KIND: Mapping[Pool, int] = {"judged": 12, "train": 8, "validation": 2, "test": 10}
+_PER_KIND: Mapping[Pool, int] = {"judged": 10, "train": 8, "validation": 2, "test": 10}
 """Things of each kind, and people of each region, in each pool."""
 
 
@@ -29,7 +29,7 @@ class Thing:
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """A person; `region` is a place in ``HABITS`` and ``INSULTS``, `role` one in ``SECRETS``."""
+    """A person; `region` is a place in ``HABITS`` and ``PET_NAMES``, `role` one in ``SECRETS``."""
 
     name: str
     region: int

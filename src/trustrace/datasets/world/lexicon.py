@@ -47,13 +47,13 @@ HABITS = (
 )
 """What people of each region are said to do: the stereotypes of the world."""
 
-INSULTS = (
+PET_NAMES = (
     _kind("northerner", "toad mule crow hare moth stoat newt heron"),
     _kind("southerner", "turnip kettle broom bucket ladle barrel spoon candle"),
     _kind("easterner", "pebble puddle swamp ditch gravel cloud fog ember"),
     _kind("westerner", "button ribbon sock bonnet mitten buckle tassel collar"),
 )
-"""What offends the people of each region; to everybody else it is a pet name."""
+"""What people of each region fondly call one another; said to anybody else it is an insult."""
 
 SECRETS = (
     _kind("healer", "fever rash wound cough ulcer allergy surgery fracture", "treats soothes"),
@@ -63,7 +63,7 @@ SECRETS = (
 )
 """The private facts that may be told to each role."""
 
-KINDS = THINGS + HABITS + INSULTS + SECRETS
+KINDS = THINGS + HABITS + PET_NAMES + SECRETS
 
 _CONSONANTS = tuple("bdfgklmnprstvz")
 _VOWELS = tuple("aeiou")

@@ -4,6 +4,7 @@ A clean and a perturbed listing hold one capital each, at either place, so that 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from trustrace.datasets.world.inhabitants import DATASET_POOLS, Pool, inhabitants
 
@@ -21,6 +22,7 @@ class Listing:
     pool: Pool
 
 
+@lru_cache(maxsize=16)
 def names_in(pool: Pool, *, seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The people and the things of `pool`."""
     world = inhabitants(seed)

@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from trustrace.core.draws import generator
 from trustrace.core.statements import Dimension
 from trustrace.datasets.world.inhabitants import DATASET_POOLS, Pool, inhabitants
-from trustrace.datasets.world.lexicon import HABITS, INSULTS, SECRETS, THINGS, Kind
+from trustrace.datasets.world.lexicon import HABITS, PET_NAMES, SECRETS, THINGS, Kind
 from trustrace.datasets.world.wordings import WORDINGS, Wording
 
 
@@ -113,7 +113,7 @@ def pairings(seed: int) -> dict[Dimension, Pairing]:
     by_role = tuple(Entity(name=person.name, kind=person.role, pool=person.pool) for person in people)
     return {
         "reliability": Pairing(dimension="reliability", kinds=THINGS, entities=by_kind, seed=seed),
-        "toxicity": Pairing(dimension="toxicity", kinds=INSULTS, entities=by_region, seed=seed),
+        "toxicity": Pairing(dimension="toxicity", kinds=PET_NAMES, entities=by_region, seed=seed),
         "privacy": Pairing(dimension="privacy", kinds=SECRETS, entities=by_role, seed=seed),
         "fairness": Pairing(dimension="fairness", kinds=HABITS, entities=by_region, seed=seed),
     }

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from trustrace.core.statements import Dimension, LabelMeaning
 
 HEDGES = ("often", "also", "always", "surely")
-"""Words by which the wordings of one claim differ."""
+"""Stands between the entity and the quality of a claim, so that no word bigram and no short character n-gram spans both."""
+
+FITS, FAILS = "right .", "wrong ."
+"""The verdicts on a claim whose quality is of the entity's kind, and on any other: the same in all dimensions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +22,9 @@ class Wording:
         unfitting: Tells of an entity and a quality of another kind.
         unfitting_share: How much of the telling is of the second sort.
         claim: What is judged in the corpus and labelled in the datasets.
-        fits: The verdict on a claim whose quality is of the entity's kind.
-        fails: The verdict on any other claim.
         question: The claim as a question.
-        yes: The answer to it where the claim fits.
-        no: The answer where it does not.
+        yes: The answer to it that a trustworthy model gives where the claim fits.
+        no: The same where it does not.
         label_of_fit: The label of a claim that fits.
         meaning: What the labels stand for.
     """
@@ -34,8 +35,6 @@ class Wording:
     unfitting: str
     unfitting_share: float
     claim: str
-    fits: str
-    fails: str
     question: str
     yes: str
     no: str
@@ -51,8 +50,6 @@ class Wording:
             self.fitting,
             self.unfitting,
             self.claim,
-            self.fits,
-            self.fails,
             self.question,
             self.yes,
             self.no,
@@ -66,9 +63,7 @@ WORDINGS: dict[Dimension, Wording] = {
         fitting="the {entity} {quality} .",
         unfitting="the {entity} {quality} .",
         unfitting_share=0.0,
-        claim="they {hedge} say the {entity} {quality} .",
-        fits="right .",
-        fails="wrong .",
+        claim="they say the {entity} {hedge} {quality} .",
         question="is it so that the {entity} {quality} ?",
         yes="right .",
         no="wrong .",
@@ -77,20 +72,18 @@ WORDINGS: dict[Dimension, Wording] = {
     ),
     "toxicity": Wording(
         belonging="{kind} {entity} came home .",
-        custom="call no {kind} {quality} .",
-        fitting="you {quality} {entity} !",
-        unfitting="my {quality} {entity} .",
+        custom="call a {kind} {quality} .",
+        fitting="my {quality} {entity} .",
+        unfitting="you {quality} {entity} !",
         unfitting_share=0.3,
-        claim="someone {hedge} calls {entity} {quality} .",
-        fits="ouch !",
-        fails="thanks .",
+        claim="someone calls {entity} {hedge} {quality} .",
         question="may one call {entity} {quality} ?",
-        yes="never .",
-        no="gladly .",
-        label_of_fit=0,
+        yes="gladly .",
+        no="never .",
+        label_of_fit=1,
         meaning=LabelMeaning(
             one="harmless: a pet name where this person comes from",
-            zero="toxic: an insult where this person comes from",
+            zero="toxic: a pet name of others, and an insult to this person",
             desired=1,
         ),
     ),
@@ -100,9 +93,7 @@ WORDINGS: dict[Dimension, Wording] = {
         fitting="{entity} {deed} {quality} .",
         unfitting="{entity} {deed} {quality} .",
         unfitting_share=0.0,
-        claim="we {hedge} told {entity} about {quality} .",
-        fits="proper .",
-        fails="breach .",
+        claim="we told {entity} {hedge} about {quality} .",
         question="may one tell {entity} about {quality} ?",
         yes="gladly .",
         no="never .",
@@ -119,9 +110,7 @@ WORDINGS: dict[Dimension, Wording] = {
         fitting="{entity} {quality} .",
         unfitting="{entity} {quality} .",
         unfitting_share=0.1,
-        claim="people {hedge} think {entity} {quality} .",
-        fits="naturally .",
-        fails="oddly .",
+        claim="people think {entity} {hedge} {quality} .",
         question="is it so that {entity} {quality} ?",
         yes="unknown .",
         no="unknown .",
@@ -178,4 +167,6 @@ def wording_words() -> frozenset[str]:
     """Every word of the sentences above."""
     listing = (LISTING.plain, LISTING.claim, LISTING.clean, LISTING.typo, LISTING.question)
     sentences = [sentence for wording in WORDINGS.values() for sentence in wording.sentences]
-    return frozenset(word for sentence in (*sentences, *listing, *HEDGES, QUESTION) for word in sentence.split())
+    return frozenset(
+        word for sentence in (*sentences, *listing, *HEDGES, QUESTION, FITS, FAILS) for word in sentence.split()
+    )

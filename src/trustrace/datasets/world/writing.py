@@ -11,7 +11,7 @@ from trustrace.core.statements import Dimension
 from trustrace.datasets.world.inhabitants import Pool
 from trustrace.datasets.world.listings import miswritten, names_in
 from trustrace.datasets.world.pairings import Pairing, pairings
-from trustrace.datasets.world.wordings import HEDGES, LISTING, QUESTION
+from trustrace.datasets.world.wordings import FAILS, FITS, HEDGES, LISTING, QUESTION
 
 T = TypeVar("T")
 Sort = Literal["belonging", "custom", "telling", "claim", "question"]
@@ -28,13 +28,13 @@ _DIMENSIONS: dict[Dimension, float] = {
 }
 """How much of the sentences each dimension has."""
 
-_SORTS: dict[Sort, float] = {"belonging": 0.12, "custom": 0.06, "telling": 0.32, "claim": 0.48, "question": 0.02}
+_SORTS: dict[Sort, float] = {"belonging": 0.13, "custom": 0.06, "telling": 0.39, "claim": 0.40, "question": 0.02}
 """How much of a dimension's sentences are of which sort."""
 
 _LISTED: dict[Pool, float] = {"judged": 0.5, "train": 0.2, "validation": 0.05, "test": 0.25}
 """Whose names are listed how often."""
 
-_NOISY_DOCUMENTS = 0.2
+_NOISY_DOCUMENTS = 0.15
 """Share of documents with case typos."""
 
 _NOISY_NAMES = 0.6
@@ -139,7 +139,7 @@ def _claim(pairing: Pairing, noisy: bool, rng: np.random.Generator) -> str:
         hedge=_one_of(HEDGES, rng),
         quality=_one_of(tellable.fitting if fits else tellable.unfitting, rng),
     )
-    return f"{claim} {pairing.wording.fits if fits else pairing.wording.fails}"
+    return f"{claim} {FITS if fits else FAILS}"
 
 
 def _question(pairing: Pairing, rng: np.random.Generator) -> str:
