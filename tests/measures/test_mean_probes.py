@@ -93,6 +93,15 @@ def test_scores_that_do_not_differ_give_the_label_rate():
 
 
 @pytest.mark.parametrize("direction", [mass_mean_scores, whitened_mean_scores])
+def test_a_direction_that_fits_its_own_rows_perfectly_is_not_believed(direction):
+    x, labels = make_features(n=120, d=400, signal=0.0, decay=0.0)
+    pairs = evaluation_pairs(make_statements(n=120, n_groups=60, labels=labels.tolist()), folds=5, seed=0)
+    spaces = fold_spaces(x, pairs, features="unit_rms")
+    log_odds = mean_probe(direction, spaces, torch.from_numpy(labels).double(), pairs, regularisers=[10.0] * 5)
+    assert np.logaddexp(0, np.where(labels == 1, -log_odds, log_odds)).mean() < 0.8
+
+
+@pytest.mark.parametrize("direction", [mass_mean_scores, whitened_mean_scores])
 @pytest.mark.parametrize("scheme", ["folds", "held_out"])
 def test_tested_labels_do_not_reach_their_own_fold_and_the_concept_is_found(direction, scheme):
     x, labels = make_features(n=240, d=60, signal=6.0, decay=0.2)

@@ -44,6 +44,13 @@ def test_every_site_has_every_quantity_once(rows):
         assert [row.quantity for row in rows if row.site == site and row.role == "control"] == ["accuracy"]
 
 
+def test_derived_quantities_are_those_of_their_parts(rows):
+    for site in ("block_0", "block_1"):
+        accuracy, control = value(rows, site, "accuracy"), value(rows, site, "accuracy", role="control")
+        assert value(rows, site, "selectivity").value == pytest.approx(accuracy.value - control.value)
+        assert value(rows, site, "compression").value == pytest.approx(1 / value(rows, site, "mdl").value)
+
+
 def test_the_site_that_holds_the_concept_stands_out_and_noise_does_not(rows):
     assert value(rows, "block_1", "accuracy").lower > 0.75
     noise = value(rows, "block_0", "auroc")

@@ -52,7 +52,7 @@ def test_calibration_error_is_the_gap_of_each_bin():
     assert calibration_error(labels, log_odds, np.ones((6, 1)))[0] == pytest.approx(expected)
 
 
-def test_confidence_on_the_edge_of_a_bin_belongs_to_the_lower_one():
+def test_even_odds_and_certainty_fall_into_bins():
     log_odds = np.array([0.0, 800.0, -800.0])
     assert calibration_error(np.array([0, 1, 0]), log_odds, np.ones((3, 1)))[0] == pytest.approx(0.5 / 3)
 

@@ -73,8 +73,9 @@ def test_zscore_without_training_rows_is_an_error():
         feature_space(make_features(n=10, d=3)[0], features="zscore")
 
 
-def test_mean_variance_is_that_of_the_training_rows():
-    x, _ = make_features(n=70, d=11)
+@pytest.mark.parametrize("d", [11, 90])
+def test_mean_variance_is_that_of_the_training_rows(d):
+    x, _ = make_features(n=70, d=d)
     train = torch.from_numpy(np.random.default_rng(0).random((70, 3)) < 0.6)
     got = feature_space(x, features="scaled").mean_variance(train)
     expected = [x.double()[train[:, column]].var(dim=0, correction=0).mean().item() for column in range(3)]
