@@ -176,7 +176,7 @@ def _rigorous(values: Tensor, design: _Design, *, config: ProbingConfig) -> list
     for method, direction in (("mass_mean", mass_mean_scores), ("whitened_mean", whitened_mean_scores)):
         log_odds = mean_probe(direction, spaces, labels, design.pairs, regularisers=probe.regularisers)
         estimates += scores(design.sample, log_odds[design.tested], method=method, note=note)
-    estimates += _control(spaces, probe, design)
+    estimates += _control(spaces, probe, design, note=note)
     return estimates + _description(values, spaces, labels, design, config=config)
 
 
@@ -195,7 +195,7 @@ def _selection(probe: Probe, design: _Design) -> Estimate:
     )
 
 
-def _control(spaces: Sequence[FoldSpace], probe: Probe, design: _Design) -> list[Estimate]:
+def _control(spaces: Sequence[FoldSpace], probe: Probe, design: _Design, *, note: str) -> list[Estimate]:
     """The accuracy of the control labellings, averaged over draws, and selectivity."""
     task, sample = design.controls, design.sample
     if task.labels.shape[1] == 0:
@@ -212,8 +212,10 @@ def _control(spaces: Sequence[FoldSpace], probe: Probe, design: _Design) -> list
     memorised = np.mean(hits, axis=0)
     gained = correct(sample.labels, probe.log_odds[design.tested]) - memorised
     return [
-        sample.estimate("accuracy", lambda w: mean(memorised, w), method="logistic", role="control", note=task.note),
-        sample.estimate("selectivity", lambda w: mean(gained, w), method="logistic", note=task.note),
+        sample.estimate(
+            "accuracy", lambda w: mean(memorised, w), method="logistic", role="control", note=note or task.note
+        ),
+        sample.estimate("selectivity", lambda w: mean(gained, w), method="logistic", note=note or task.note),
     ]
 
 

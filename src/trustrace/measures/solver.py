@@ -25,6 +25,8 @@ Loss = Literal["logistic", "squared"]
 MAX_STEPS = 100
 # Features whose scales differ so much that single-precision directions lead nowhere get double-precision ones.
 SINGLE_PRECISION_STEPS = 40
+# How far each Newton system is solved: loosely at first, since the next one differs; single precision holds no more than the last.
+LOOSEST, TIGHTEST = 0.3, 1e-3
 _TINY = 1e-35
 # Values in one block of columns: it bounds memory and keeps the block in reach of the cache.
 _BLOCK_VALUES = 500_000
@@ -114,7 +116,7 @@ class _Newton:
         self.coefficients = columns.labels.new_zeros(space.n_coefficients, width)
         self.linear = columns.labels.new_zeros(n, width)
         self.intercepts = columns.labels.new_zeros(width)
-        self.forcing = columns.labels.new_full((width,), 0.1)
+        self.forcing = columns.labels.new_full((width,), LOOSEST)
         self.active = torch.arange(width, device=columns.labels.device)
         self.done = Solution(self.coefficients.clone(), self.intercepts.clone(), self.linear.clone())
 
@@ -148,7 +150,7 @@ class _Newton:
         self.intercepts = self.intercepts + length * shift
         self.linear = self.space.responses(self.coefficients)
         # The closer to the optimum, the more exactly the next system is solved: superlinear convergence.
-        self.forcing = decrement.clamp(1e-3, 0.1)
+        self.forcing = decrement.clamp(TIGHTEST, LOOSEST)
         return (decrement <= self.tolerance) & (length == 1)
 
     def _search(
