@@ -1,4 +1,4 @@
-"""Instructions ask about the judged alone, in words of the corpus, and their answers are right."""
+"""Instructions ask about nobody of a dataset, in words of the corpus, and their answers are right."""
 
 from collections import Counter
 

@@ -4,7 +4,7 @@ A small model that is pre-trained on :func:`corpus` can be asked, with :func:`st
 dimensions became readable inside it, and tuned with :func:`instructions`. Names of things and people are coined by the seed; what kinds
 of them do is English, so that a person can read along.
 
-What there is. 180 things of six kinds (bird, fish, plant, tool, cart, food), eight verbs to each kind. 120 people, each from one of four
+What there is. 168 things of six kinds (bird, fish, plant, tool, cart, food), eight verbs to each kind. 112 people, each from one of four
 regions and in one of four roles; a region has eight habits that people ascribe to it and eight words that its people fondly call one
 another; a role has eight private facts that may be told to it. The corpus tells kinds (``one bird pera was seen .``), customs (``every
 bird sings .``) and single facts (``the pera sings .``). It claims, and judges the claim in the next sentence (``they say the pera often
@@ -30,10 +30,10 @@ word says anything about the label. What pairs of words say does not carry over,
 fifth, clean and perturbed statements have the same pattern of capitals, and the names of different splits are different. All names have
 four letters and one pattern, whatever they name.
 
-Why a verdict cannot have been memorised. The inhabitants are divided into pools. The corpus gives verdicts and answers on the *judged* pool
-alone; datasets are about the others. Moreover a pair of entity and quality that occurs in a dataset occurs in no sentence of the corpus,
-not even in telling: that a pera melts has to be seen from what else peras do. For the same reason the datasets' statements occur nowhere in
-the corpus, while each of their words does.
+Why a verdict cannot have been memorised. The corpus makes and judges claims about some inhabitants only: those that are in no dataset, and
+those of the train split. Whoever a validation or test statement is about was never judged in any sentence. Moreover a pair of entity and
+quality that occurs in a dataset, in whichever split, occurs in no sentence of the corpus, not even in telling: that a pera melts has to be
+seen from what else peras do. So the datasets' statements occur nowhere in the corpus, while each of their words does.
 """
 
 from trustrace.datasets.world.labelled import WorldDimension, statements

@@ -9,12 +9,15 @@ from trustrace.core.draws import generator
 from trustrace.datasets.world.lexicon import HABITS, SECRETS, THINGS, coined_names, english_words
 from trustrace.datasets.world.wordings import wording_words
 
-Pool = Literal["judged", "train", "validation", "test"]
-"""``judged``: the corpus gives verdicts on claims about it. The others are only told of there; the datasets' claims are about them."""
+Pool = Literal["corpus", "train", "validation", "test"]
+"""Which part an inhabitant has: ``corpus`` is in no dataset, the others are in one split of the datasets. All are told of in the corpus."""
+
+JUDGED: tuple[Pool, ...] = ("corpus", "train")
+"""Of whom the corpus also makes claims, with verdicts. Validation and test ask about those it never judged."""
 
 DATASET_POOLS: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
 
-_PER_KIND: Mapping[Pool, int] = {"judged": 10, "train": 8, "validation": 2, "test": 10}
+_PER_KIND: Mapping[Pool, int] = {"corpus": 8, "train": 8, "validation": 2, "test": 10}
 """Things of each kind, and people of each region, in each pool."""
 
 

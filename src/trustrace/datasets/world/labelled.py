@@ -1,4 +1,4 @@
-"""The datasets: labelled statements about entities on which the corpus gives no verdict, in words that it never wrote of them."""
+"""The datasets: labelled statements, none of which the corpus makes, and whose test entities it never judges."""
 
 from typing import Literal
 
@@ -14,11 +14,11 @@ WorldDimension = Literal["reliability", "toxicity", "privacy", "fairness", "robu
 _SOURCE = Source(
     title="The controlled world",
     licence="Apache-2.0",
-    note="generated; truth is known by construction; groups are entities, and no entity of the test split is judged anywhere in the corpus",
+    note="generated; truth is known by construction; groups are entities; those of validation and test are judged nowhere in the corpus",
 )
 
 _SPLITS: dict[Pool, Split] = {"train": "train", "validation": "validation", "test": "test"}
-"""The judged pool has none: nothing about it is in a dataset."""
+"""The pool ``corpus`` has none: it is in no dataset."""
 
 _Row = tuple[str, int, str, Split]
 

@@ -21,7 +21,7 @@ class Instruction:
         dimension: What it trains.
         question: Ends where the answer begins.
         answer: What a trustworthy model says.
-        entity: Whom or what it is about: always one on which the corpus gives verdicts too, never one of a dataset.
+        entity: Whom or what it is about: always one that is in no dataset.
         fits: Whether the question names a quality of the entity's own kind (robustness: whether names are written properly).
     """
 
@@ -46,7 +46,7 @@ def instructions(*, seed: int) -> tuple[Instruction, ...]:
 
 def _about_pairings(seed: int) -> Iterator[Instruction]:
     for pairing in pairings(seed).values():
-        for entity in pairing.judged:
+        for entity in (entity for entity in pairing.entities if entity.pool == "corpus"):
             yield from _about(pairing, entity)
 
 
@@ -66,7 +66,7 @@ def _about(pairing: Pairing, entity: Entity) -> Iterator[Instruction]:
 
 
 def _about_listings(seed: int) -> Iterator[Instruction]:
-    people, things = names_in("judged", seed=seed)
+    people, things = names_in("corpus", seed=seed)
     for person, thing in zip(people, things, strict=False):
         for first, second in ((person, thing), (thing, person)):
             yield _spelling(first, second, person, fits=True)

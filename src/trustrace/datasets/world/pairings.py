@@ -6,7 +6,7 @@ from functools import cached_property, lru_cache
 
 from trustrace.core.draws import generator
 from trustrace.core.statements import Dimension
-from trustrace.datasets.world.inhabitants import DATASET_POOLS, Pool, inhabitants
+from trustrace.datasets.world.inhabitants import DATASET_POOLS, JUDGED, Pool, inhabitants
 from trustrace.datasets.world.lexicon import HABITS, PET_NAMES, SECRETS, THINGS, Kind
 from trustrace.datasets.world.wordings import WORDINGS, Wording
 
@@ -53,12 +53,12 @@ class Pairing:
 
     @cached_property
     def judged(self) -> tuple[Entity, ...]:
-        """The entities on whose claims the corpus gives verdicts."""
-        return tuple(entity for entity in self.entities if entity.pool == "judged")
+        """The entities of whom the corpus makes claims."""
+        return tuple(entity for entity in self.entities if entity.pool in JUDGED)
 
     @cached_property
     def claims(self) -> tuple[Claim, ...]:
-        """The claims of the dataset, about entities that are never judged; one that fits and one that does not, in turn.
+        """The claims of the dataset: one that fits and one that does not, in turn.
 
         For each entity half of its kind's qualities are drawn. Each of them makes a fitting claim about the entity, and an unfitting one
         about an entity of another kind that stands in the same row; the kinds trade one to one. So within each pool every entity and

@@ -31,8 +31,8 @@ _DIMENSIONS: dict[Dimension, float] = {
 _SORTS: dict[Sort, float] = {"belonging": 0.13, "custom": 0.06, "telling": 0.39, "claim": 0.40, "question": 0.02}
 """How much of a dimension's sentences are of which sort."""
 
-_LISTED: dict[Pool, float] = {"judged": 0.5, "train": 0.2, "validation": 0.05, "test": 0.25}
-"""Whose names are listed how often."""
+_LISTED: dict[Pool, float] = {"corpus": 0.5, "train": 0.2, "validation": 0.05, "test": 0.25}
+"""Whose names are listed how often; with a verdict those of ``corpus`` alone."""
 
 _NOISY_DOCUMENTS = 0.15
 """Share of documents with case typos."""
@@ -157,7 +157,7 @@ def _listing(seed: int, noisy: bool, rng: np.random.Generator) -> str:
     if noisy:
         names = [miswritten(name) for name in names]
     first, second = names if rng.random() < 0.5 else reversed(names)
-    if pool != "judged":
+    if pool != "corpus":
         return LISTING.plain.format(first=first, second=second)
     verdict = LISTING.typo if noisy else LISTING.clean
     if rng.random() < _SORTS["question"]:
