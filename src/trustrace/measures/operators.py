@@ -27,6 +27,11 @@ PerCoefficient = Float[Tensor, "coefficient column"]
 PerColumn = Float[Tensor, " column"]
 
 
+def product(matrix: Float[Tensor, "row inner"], block: Float[Tensor, "inner column"]) -> Float[Tensor, "row column"]:
+    """The matrix times a block of few columns, multiplied the other way round: up to five times faster on a processor."""
+    return (block.T @ matrix.T).T.contiguous()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WideOperator:
     """K = U Λ U' + remainder.
@@ -95,11 +100,13 @@ class WideOperator:
         """The step z that solves the system if every curvature is `level` and the rest of K is one number; and K z."""
         base = level * self.rest + penalties
         # U' K residual / Λ rather than U' residual: the map stays symmetric though U is only near the eigenvectors.
-        leading = self.vectors.T @ residual + (self.coupling.T @ residual) / self.values
+        along = product(self.vectors.T, residual)
+        leading = along + product(self.coupling.T, residual) / self.values
         correction = leading * (base / (level * self.values + penalties) - 1)
-        step = residual + self.vectors @ correction
-        of_leading = self.vectors @ (self.values * (self.vectors.T @ residual + correction))
-        return step / base, (self.remainder @ residual + of_leading + self.coupling @ correction) / base
+        step = residual + product(self.vectors, correction)
+        of_leading = product(self.vectors, self.values * (along + correction))
+        of_rest = product(self.remainder, residual) + product(self.coupling, correction)
+        return step / base, (of_leading + of_rest) / base
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,7 +131,7 @@ class TallOperator:
 
     def pull(self, rows: PerRow) -> PerCoefficient:
         """The residual whose system has the right-hand side Z' `rows`: that product itself."""
-        return self.coordinates.T @ rows
+        return product(self.coordinates.T, rows)
 
     def inner(self, left: PerCoefficient, right: PerCoefficient, right_responses: PerRow) -> PerColumn:
         """Left' right."""
@@ -136,7 +143,7 @@ class TallOperator:
     ) -> tuple[PerCoefficient, PerRow]:
         """The step z that solves the system if every curvature is `level`, axis by axis; and Z z."""
         step = residual / (level * len(self.coordinates) * self.variances + penalties)
-        return step, self.coordinates @ step
+        return step, product(self.coordinates, step)
 
 
 Operator = WideOperator | TallOperator

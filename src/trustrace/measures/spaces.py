@@ -20,10 +20,10 @@ from torch import Tensor
 
 from trustrace.core.errors import MeasurementError
 from trustrace.measures.config import Features
-from trustrace.measures.operators import TallOperator, WideOperator
+from trustrace.measures.operators import TallOperator, WideOperator, product
 
-# Below this share of the mean square the centred features are rounding error: the activations do not differ between statements.
-CONSTANT = 1e-20
+# Below this share of their size the centred features are rounding error: the activations do not differ between statements.
+CONSTANT = 1e-10
 
 Rows = Float64[Tensor, "statement column"]
 Coefficients = Float64[Tensor, "coefficient column"]
@@ -62,7 +62,7 @@ class WideSpace:
 
     def responses(self, coefficients: Rows) -> Rows:
         """K α: what each model says of each statement, without its intercept."""
-        return self.gram @ coefficients
+        return product(self.gram, coefficients)
 
     @cached_property
     def double(self) -> WideOperator:
@@ -117,7 +117,7 @@ class TallSpace:
 
     def responses(self, coefficients: Coefficients) -> Rows:
         """Z θ: what each model says of each statement, without its intercept."""
-        return self.coordinates @ coefficients
+        return product(self.coordinates, coefficients)
 
     @cached_property
     def double(self) -> TallOperator:
@@ -149,7 +149,7 @@ def feature_space(
     features: Features,
     train: Bool[Tensor, " statement"] | None = None,
 ) -> FeatureSpace:
-    """The space of `values`.
+    """The space of `values`, which are left as they are.
 
     Args:
         values: One activation per statement.
@@ -160,11 +160,11 @@ def feature_space(
         MeasurementError: a value is NaN or infinite, there are fewer than two rows, or ``zscore`` lacks its training rows.
     """
     require_finite(values)
-    prepared = _prepare(values, features=features, train=train)
-    scale = prepared.square().mean()
-    centred = prepared - prepared.mean(0)
-    if centred.square().mean() <= CONSTANT * scale:
-        centred = torch.zeros_like(centred)
+    centred = _prepare(values, features=features, train=train)
+    size = torch.linalg.vector_norm(centred)
+    centred -= centred.mean(0)
+    if torch.linalg.vector_norm(centred) <= CONSTANT * size:
+        centred.zero_()
     n, d_model = values.shape
     # An iteration costs n² products in a wide space and 2 n d_model in a tall one.
     if n <= 2 * d_model:
@@ -183,9 +183,10 @@ def require_finite(values: Float[Tensor, "statement d_model"]) -> None:
         raise MeasurementError(
             f"activations of shape {tuple(values.shape)}; a probe needs at least two rows and a feature"
         )
-    finite = torch.isfinite(values).all(dim=1)
-    if not finite.all():
-        bad = torch.nonzero(~finite)[:, 0]
+    # A finite sum means finite values; a sum that overflows is looked at again.
+    suspects = torch.nonzero(~torch.isfinite(values.sum(dim=1)))[:, 0]
+    bad = suspects[~torch.isfinite(values[suspects]).all(dim=1)]
+    if len(bad):
         raise MeasurementError(
             f"{len(bad)} of {len(values)} activations hold NaN or infinity (first at row {int(bad[0])}); capture them again in "
             "float32 or bfloat16, or drop this checkpoint"
@@ -194,7 +195,7 @@ def require_finite(values: Float[Tensor, "statement d_model"]) -> None:
 
 def symmetric_product(x: Float64[Tensor, "statement d_model"]) -> Float64[Tensor, "statement statement"]:
     """X X', computing each block of rows against the earlier ones only."""
-    n, size = len(x), 256
+    n, size = len(x), 128
     gram = x.new_empty(n, n)
     for start in range(0, n, size):
         stop = min(start + size, n)
@@ -207,11 +208,12 @@ def symmetric_product(x: Float64[Tensor, "statement d_model"]) -> Float64[Tensor
 def _prepare(
     values: Float[Tensor, "statement d_model"], *, features: Features, train: Bool[Tensor, " statement"] | None
 ) -> Float64[Tensor, "statement d_model"]:
-    x = values.double()
+    x = values.to(torch.float64, copy=True)
     if features == "scaled":
         return x
     if features == "unit_rms":
-        return x / x.square().mean(1, keepdim=True).sqrt().clamp_min(torch.finfo(torch.float64).tiny)
+        norms = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+        return x.div_(norms).mul_(x.shape[1] ** 0.5)
     if train is None:
         raise MeasurementError("features 'zscore' need the training rows whose mean and standard deviation they use")
     spread, mean = torch.std_mean(x[train], dim=0, correction=0)
