@@ -91,9 +91,22 @@ def test_a_second_process_on_the_same_run_is_told_and_a_killed_one_leaves_no_loc
 def test_a_failure_is_recorded_and_forgotten_when_the_unit_succeeds(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "run", study=STUDY) as ledger:
         ledger.fail(unit(1), ValueError("no luck"))
-        assert [failure["message"] for failure in ledger.failures()] == ["no luck"]
+        assert [failure["message"] for failure in ledger.failures([unit(1)])] == ["no luck"]
         ledger.finish(unit(1), [row(0.5)], seconds=1.0)
-        assert ledger.failures() == []
+        assert ledger.failures([unit(1)]) == []
+
+
+def test_the_failure_of_a_unit_that_was_mended_into_another_one_is_forgotten(tmp_path: Path) -> None:
+    with Ledger.open(tmp_path / "run", study=STUDY) as ledger:
+        ledger.fail(unit(1), ValueError("truncated"))
+        ledger.forget_failures([unit(2)])
+        assert ledger.failures([unit(1), unit(2)]) == []
+
+
+def test_what_a_kill_left_half_written_does_not_stop_the_next_start(tmp_path: Path) -> None:
+    (tmp_path / "run" / ".scratch-abc").mkdir(parents=True)
+    with Ledger.open(tmp_path / "run", study=STUDY):
+        assert not (tmp_path / "run" / ".scratch-abc").exists()
 
 
 def test_a_body_that_raises_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:

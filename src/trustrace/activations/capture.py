@@ -49,7 +49,7 @@ def capture(
         batch_tokens: Tokens per forward pass; by default what suits the device.
         sharing: Whether shared beginnings may be computed once.
         progress: Told of tokens as they are done.
-        fingerprint: Of the statements, recorded so that a measurement can check it has the right ones.
+        fingerprint: Of the texts (``Statements.texts_fingerprint``), recorded so that a measurement can refuse others.
 
     Raises:
         ConfigError: a site is unknown, or `batch_tokens` is not positive.

@@ -32,7 +32,7 @@ class Activations:
         checkpoint: The model; named after the file where somebody else captured it.
         sites: What can be read, in order of depth.
         position: How a statement's tokens became one vector; empty where unknown.
-        fingerprint: Of the statements, as :attr:`trustrace.core.statements.Statements.fingerprint`; empty where unknown.
+        fingerprint: Of the texts, as :attr:`trustrace.core.statements.Statements.texts_fingerprint`; empty where unknown.
         n: Statements.
         d_model: Width.
         provenance: How they were captured: precision, attention, batching, versions.

@@ -16,6 +16,7 @@ from trustrace.cli.options import (
     Revision,
     Seed,
     Sites,
+    TruncationName,
     protocols_of,
 )
 
@@ -56,21 +57,29 @@ def pretrain(
     corpus: Annotated[Path | None, typer.Option(help="A folder of text in place of the file's corpus.")] = None,
     tokens: Annotated[int | None, typer.Option(help="Training tokens in place of the file's.")] = None,
     device: Device = "auto",
-    threads: Annotated[int | None, typer.Option(help="Threads of a CPU.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of a CPU.")] = None,
 ) -> None:
     """Pre-train a model from random initialisation, saving checkpoints densely at first; started again, it goes on."""
-    from trustrace.cli.view import say, showing_progress
-    from trustrace.studies.pretraining import read_pretrain
+    from trustrace.cli.view import say, show_table, showing_progress
+    from trustrace.studies.pretraining import foresee_pretrain, read_pretrain
     from trustrace.training.pretrain import pretrain as train
 
     described = read_pretrain(config, corpus=corpus, tokens=tokens)
+    show_table(f"what {config} will take", foresee_pretrain(described))
     with showing_progress() as progress:
         say(f"checkpoints: {train(described, out=out, device=device, threads=threads, progress=progress)}")
 
 
 @app.command()
 def trace(
-    study: Path, out: Out, device: Device = "auto", batch_tokens: BatchTokens = None, data_dir: DataDir = None
+    study: Path,
+    out: Out,
+    device: Device = "auto",
+    batch_tokens: BatchTokens = None,
+    data_dir: DataDir = None,
+    keep_downloads: Annotated[
+        bool, typer.Option(help="Keep checkpoints fetched from the hub after they are measured.")
+    ] = True,
 ) -> None:
     """Probe every site of every checkpoint on every dataset of STUDY; started again, it goes on."""
     from trustrace.cli.view import say, showing_progress
@@ -79,7 +88,7 @@ def trace(
     from trustrace.studies.settings import Settings
     from trustrace.studies.trace import run_trace
 
-    settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)
+    settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir, keep_downloads=keep_downloads)
     with showing_progress() as progress:
         table = run_trace(read_study(study, TraceConfig), out=out, settings=settings, progress=progress)
     say(f"table: {table}\nreport: trustrace report {out}")
@@ -142,6 +151,11 @@ def capture(
     batch_tokens: BatchTokens = None,
     data_dir: DataDir = None,
     seed: Seed = 0,
+    truncation: Annotated[
+        TruncationName, typer.Option(help="left drops the first tokens of what is too long.")
+    ] = TruncationName.never,
+    dtype: Annotated[str, typer.Option(help="auto is the checkpoint's own; or float32, bfloat16, float16.")] = "auto",
+    trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the checkpoint.")] = False,
     check: Annotated[bool, typer.Option(help="Compare with one statement at a time before capturing.")] = False,
 ) -> None:
     """Write the activations of a dataset at every site of MODEL to a safetensors file."""
@@ -152,7 +166,9 @@ def capture(
 
     settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)
     statements = load_named(dataset, settings=settings, seed=seed)
-    loaded = capturing.load_model(model, revision=revision, settings=settings)
+    loaded = capturing.load_model(
+        model, revision=revision, settings=settings, dtype=dtype, trust_remote_code=trust_remote_code
+    )
     if check:
         checked = capturing.check_model(loaded, statements, position=position.value)
         say(
@@ -165,6 +181,7 @@ def capture(
             out=out,
             sites=tuple(site or ()),
             position=position.value,
+            truncation=truncation.value,
             settings=settings,
             progress=progress,
         )

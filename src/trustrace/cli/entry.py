@@ -9,6 +9,7 @@ from trustrace.core.errors import TrustraceError
 
 INTERRUPTED = 130
 DISK_FULL = 5
+UNUSABLE = 2
 
 
 def main() -> None:
@@ -23,14 +24,14 @@ def main() -> None:
         app()
     except TrustraceError as error:
         _stop(f"error: {error}", error.exit_code)
-    except KeyboardInterrupt:
-        _stop("stopped; what was finished is kept, and the same command goes on from there", INTERRUPTED)
+    except SystemExit as exit_:
+        # Typer turns Ctrl-C into its own exit code without a word.
+        if exit_.code == INTERRUPTED:
+            _stop("stopped; what was finished is kept, and the same command goes on from there", INTERRUPTED)
+        raise
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        _stop(
-            f"error: no space left on the disk ({error.filename}); free some and run the same command again", DISK_FULL
-        )
+        where = f"{error.filename}: " if error.filename else ""
+        _stop(f"error: {where}{error.strerror or error}", DISK_FULL if error.errno == errno.ENOSPC else UNUSABLE)
 
 
 def _stop(message: str, code: int) -> None:

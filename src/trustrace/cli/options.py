@@ -41,6 +41,13 @@ class PositionName(StrEnum):
     max = "max"
 
 
+class TruncationName(StrEnum):
+    """What happens to statements that are longer than the context."""
+
+    never = "never"
+    left = "left"
+
+
 class ProtocolName(StrEnum):
     """Conventions to measure under."""
 

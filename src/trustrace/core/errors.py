@@ -11,6 +11,7 @@
     │   └── UnsafeFileError    a file that would run code when read
     ├── MeasurementError   a number that cannot be computed from what was given
     ├── RunError           a run folder that is in the wrong state
+    │   └── DiskFullError      no space left to write to
     ├── EndpointError      a model endpoint that is down, refuses, or answers nonsense
     └── MissingExtraError  an optional dependency that is not installed
 
@@ -64,6 +65,12 @@ class RunError(TrustraceError):
     """A run folder that is in the wrong state."""
 
     exit_code = 3
+
+
+class DiskFullError(RunError):
+    """No space left to write to."""
+
+    exit_code = 5
 
 
 class EndpointError(TrustraceError):

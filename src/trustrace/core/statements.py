@@ -106,6 +106,11 @@ class Statements:
         ]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
+    @cached_property
+    def texts_fingerprint(self) -> str:
+        """SHA-256 of the texts in their order: what activations must have been captured from."""
+        return hashlib.sha256(json.dumps(self.texts, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
     def take(self, rows: Sequence[int]) -> "Statements":
         """The given rows, in the given order."""
         return replace(

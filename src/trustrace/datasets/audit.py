@@ -17,6 +17,7 @@ from trustrace.core.statements import Statements
 from trustrace.datasets.debris import DEBRIS
 from trustrace.datasets.findings import NEARLY_SOLVED, NOTABLE_LIFT, AuditReport, Finding, Severity, examples_of
 from trustrace.datasets.grouping import normalise
+from trustrace.datasets.sources import PAPER_COMMIT
 from trustrace.datasets.surface import SURFACE_COUNTS, best_threshold, rank_auroc, surface_counts
 
 ORDERED_TRAIN_SHARE = 0.8
@@ -45,8 +46,14 @@ def audit(statements: Statements) -> AuditReport:
     )
 
 
+def _fault(statements: Statements) -> str | None:
+    """Known by what the labels hold and where the rows come from, since a study may call a set by another name."""
+    published = statements.source.commit == PAPER_COMMIT
+    return LABEL_FAULTS.get(f"{statements.dimension}/published") if published else None
+
+
 def _label_meaning(statements: Statements) -> Finding:
-    meaning, fault = statements.meaning, LABEL_FAULTS.get(statements.name)
+    meaning, fault = statements.meaning, _fault(statements)
     holds = f"1 means {meaning.one}; 0 means {meaning.zero}; {meaning.desired} is desired."
     return Finding(
         check="label_meaning",

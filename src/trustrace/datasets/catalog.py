@@ -36,6 +36,16 @@ class NoParameters(Config):
     """What a dataset without parameters takes: nothing."""
 
 
+class WorldConfig(Config):
+    """Which controlled world is asked about: the one whose corpus the model was trained on.
+
+    Attributes:
+        world: The seed of that corpus.
+    """
+
+    world: int = 0
+
+
 def names() -> tuple[str, ...]:
     """Every shipped dataset, as ``<dimension>/<form>``."""
     return tuple(f"{dimension}/{form}" for form in get_args(Form) for dimension in get_args(Studied))
@@ -70,7 +80,9 @@ def parameters_of(name: str) -> type[Config]:
         ConfigError: there is no such dataset.
     """
     dimension, form = _parse(name)
-    if form != "defined":
+    if form == "world":
+        return WorldConfig
+    if form == "published":
         return NoParameters
     match dimension:
         case "reliability":
@@ -111,7 +123,7 @@ def load(
         case "world":
             from trustrace.datasets import world
 
-            return world.statements(dimension, seed=seed)
+            return world.statements(dimension, seed=config.model_dump()["world"])
 
 
 def _parse(name: str) -> tuple[Studied, Form]:

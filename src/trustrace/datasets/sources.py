@@ -48,12 +48,16 @@ def _pinned(
     return SourceFile(local=local, url=url, sha256=sha256, title=title, licence=licence, commit=commit)
 
 
+PAPER_COMMIT = "bf8d38a67844bcad25b8744b1f859205a2b8aa9b"
+"""The commit of the paper's repository at which its five sets are pinned."""
+
+
 def _paper(name: str, sha256: str) -> SourceFile:
     return _pinned(
         f"paper/{name}",
         sha256,
         repository="ChnQ/TracingLLM",
-        commit="bf8d38a67844bcad25b8744b1f859205a2b8aa9b",
+        commit=PAPER_COMMIT,
         path=f"src/datasets/{name}",
         title=f"{name} as published with Qian et al. (2024)",
         licence="Apache-2.0",

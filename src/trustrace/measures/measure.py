@@ -1,7 +1,7 @@
 """From activations to the tidy table: every probing quantity at every site, one site in memory at a time."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,9 @@ from trustrace.measures.probing import FoldSpace, Probe, fold_spaces, logistic_p
 from trustrace.measures.published import published_accuracy
 from trustrace.measures.scoring import Sample, Weights, correct, mean, scores
 from trustrace.measures.spaces import require_finite
+
+CHOSEN = "chosen"
+"""Stands for a site in rows where each fold chose its own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,7 +65,8 @@ def measure(
     Under ``rigorous``, per site: ``accuracy``, ``auroc``, ``log_loss`` (nats), ``ece`` and ``information_bound`` (nats) of the methods
     ``logistic``, ``mass_mean`` and ``whitened_mean``, out of fold; of ``logistic`` also ``selection_log_loss`` (nats, from inner folds of
     training rows: the number by which a site may be chosen), the control task's ``accuracy`` (role ``control``), ``selectivity``, ``mdl``
-    (bits per statement) and ``compression``. Under ``published``, per site: ``accuracy``.
+    (bits per statement) and ``compression``. With several sites, the scores of ``logistic`` come once more at the site
+    ``chosen``: each fold at the site that its own training rows prefer. Under ``published``, per site: ``accuracy``.
 
     Args:
         activations: One row per statement, in the order of `statements`.
@@ -86,31 +90,42 @@ def measure(
             f"{statements.name}: {len(statements)} statements but {len(activations)} activations of {activations.checkpoint.key}; "
             "both must come from the same rows in the same order: capture again"
         )
+    if activations.fingerprint not in ("", statements.texts_fingerprint):
+        raise AlignmentError(
+            f"{activations.path} was captured from other statements than {statements.name}, or from the same in another order; "
+            "measure it against the file it was captured from, or capture again"
+        )
     _require_both_labels(statements)
     if protocol not in ("rigorous", "published"):
         raise MeasurementError(f"unknown protocol {protocol!r}; protocols are 'rigorous' and 'published'")
     design = _design(statements, config=config, seed=seed) if protocol == "rigorous" else None
-    rows: list[Measurement] = []
+    estimates: list[tuple[str, Estimate]] = []
+    probes: dict[str, Probe] = {}
     for site in wanted:
         try:
             values = activations.values(site).to(device)
             require_finite(values)
-            estimates = _rigorous(values, design, config=config) if design else [_published(values, statements)]
+            if design is None:
+                estimates.append((site, _published(values, statements)))
+                continue
+            found, probes[site] = _rigorous(values, design, config=config)
         except MeasurementError as error:
             raise MeasurementError(f"{statements.name} at {site} of {activations.checkpoint.key}: {error}") from error
-        rows += [
-            Measurement.of(
-                estimate,
-                dataset=statements.name,
-                protocol=protocol,
-                seed=seed,
-                checkpoint=activations.checkpoint,
-                site=site,
-                position=activations.position,
-            )
-            for estimate in estimates
-        ]
-    return rows
+        estimates += [(site, estimate) for estimate in found]
+    if design and len(probes) > 1:
+        estimates += [(CHOSEN, estimate) for estimate in _chosen(probes, design)]
+    return [
+        Measurement.of(
+            estimate,
+            dataset=statements.name,
+            protocol=protocol,
+            seed=seed,
+            checkpoint=activations.checkpoint,
+            site=site,
+            position=activations.position,
+        )
+        for site, estimate in estimates
+    ]
 
 
 def _select(activations: Activations, sites: Sequence[str] | None) -> Sequence[str]:
@@ -164,8 +179,8 @@ def _published(values: Tensor, statements: Statements) -> Estimate:
     return published_accuracy(values, np.asarray(statements.labels), groups=statements.groups)
 
 
-def _rigorous(values: Tensor, design: _Design, *, config: ProbingConfig) -> list[Estimate]:
-    """Every estimate at one site."""
+def _rigorous(values: Tensor, design: _Design, *, config: ProbingConfig) -> tuple[list[Estimate], Probe]:
+    """Every estimate at one site, and its logistic probe."""
     spaces = fold_spaces(values, design.pairs, features=config.features)
     labels = torch.from_numpy(design.labels).double().to(values.device)
     constant = all(part.space.is_constant for part in spaces)
@@ -177,7 +192,21 @@ def _rigorous(values: Tensor, design: _Design, *, config: ProbingConfig) -> list
         log_odds = mean_probe(direction, spaces, labels, design.pairs, regularisers=probe.regularisers)
         estimates += scores(design.sample, log_odds[design.tested], method=method, note=note)
     estimates += _control(spaces, probe, design, note=note)
-    return estimates + _description(values, spaces, labels, design, config=config)
+    return estimates + _description(values, spaces, labels, design, config=config), probe
+
+
+def _chosen(probes: Mapping[str, Probe], design: _Design) -> list[Estimate]:
+    """The logistic probe with the site chosen too: each outer fold is scored at the site whose loss inside its own training rows is lowest.
+
+    The best of several sites, chosen by a loss averaged over all folds, would have been chosen on rows that score it.
+    """
+    losses = np.array([probe.inner_losses for probe in probes.values()])
+    names = [list(probes)[site] for site in losses.argmin(axis=0)]
+    log_odds = np.full(len(design.labels), np.nan)
+    for pair, name in zip(design.pairs, names, strict=True):
+        log_odds[pair.test] = probes[name].log_odds[pair.test]
+    counts = ", ".join(f"{name} ({times} of {len(names)} folds)" for name, times in Counter(names).items())
+    return scores(design.sample, log_odds[design.tested], method="logistic", note=f"site chosen: {counts}")
 
 
 def _selection(probe: Probe, design: _Design) -> Estimate:

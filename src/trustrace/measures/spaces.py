@@ -29,6 +29,9 @@ Rows = Float64[Tensor, "statement column"]
 Coefficients = Float64[Tensor, "coefficient column"]
 PerColumn = Float64[Tensor, " column"]
 
+# Below this share of the mean square, the variance over some of the rows is rounding error of a subtraction.
+CONSTANT_WITHIN = 1e-12
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WideSpace:
@@ -79,10 +82,10 @@ class WideSpace:
         return WideSpace(gram=self.gram[rows][:, rows], d_model=self.d_model)
 
     def mean_variance(self, train: Bool[Tensor, "statement column"]) -> PerColumn:
-        """The variance of a feature over the rows of each mask, averaged over features; 1 where it would be 0."""
+        """The variance of a feature over the rows of each mask, averaged over features; 1 in all where it would be 0."""
         share = train.double() / train.sum(0)
-        total = self.gram.diagonal() @ share - (share * (self.gram @ share)).sum(0)
-        return torch.where(total > 0, total / self.d_model, 1.0)
+        square = self.gram.diagonal() @ share
+        return _varying(square, square - (share * (self.gram @ share)).sum(0)) / self.d_model
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,13 +137,18 @@ class TallSpace:
         return TallSpace(coordinates=self.coordinates[rows], d_model=self.d_model)
 
     def mean_variance(self, train: Bool[Tensor, "statement column"]) -> PerColumn:
-        """The variance of a feature over the rows of each mask, averaged over features; 1 where it would be 0."""
+        """The variance of a feature over the rows of each mask, averaged over features; 1 in all where it would be 0."""
         share = train.double() / train.sum(0)
-        total = self.coordinates.square().sum(1) @ share - (self.coordinates.T @ share).square().sum(0)
-        return torch.where(total > 0, total / self.d_model, 1.0)
+        square = self.coordinates.square().sum(1) @ share
+        return _varying(square, square - (self.coordinates.T @ share).square().sum(0)) / self.d_model
 
 
 FeatureSpace = WideSpace | TallSpace
+
+
+def _varying(square: PerColumn, variance: PerColumn) -> PerColumn:
+    """`variance`, and 1 where it is a difference of equal numbers: rows that do not differ leave the penalty no scale of its own."""
+    return torch.where(variance > CONSTANT_WITHIN * square, variance, 1.0)
 
 
 def feature_space(

@@ -170,7 +170,8 @@ def _file_hash(path: Path, size: int, modified: int) -> str:
 
 
 def _shards(folder: Path, index: Path) -> Iterator[Path]:
-    names = sorted(set(read_json(index).get("weight_map", {}).values()))
+    weight_map = read_json(index).get("weight_map")
+    names = sorted(set(weight_map.values())) if isinstance(weight_map, dict) else []
     missing = [name for name in names if not (folder / name).is_file()]
     if missing or not names:
         raise CheckpointError(
@@ -194,7 +195,12 @@ def _verify_safetensors(path: Path) -> None:
             raise CheckpointError(
                 f"{path}: its header is no JSON, so this is no safetensors file; fetch it again"
             ) from error
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    try:
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
+        raise CheckpointError(
+            f"{path}: its header lists no tensors as safetensors does; fetch or save it again"
+        ) from error
     expected = 8 + length + max(ends, default=0)
     if size != expected:
         raise CheckpointError(f"{path}: {size} bytes, but its header promises {expected}; fetch or save it again")

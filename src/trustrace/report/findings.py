@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,9 @@ from trustrace.report.grids import Grid, Series, Trace, View
 
 DEFAULT_METHOD = "logistic"
 UNCHOSEN = -1
+
+CHOSEN = "chosen"
+"""Stands for a site in rows where each fold was scored at the site that its own training rows prefer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,9 +178,14 @@ def _floor(name: str, grid: Grid, column: int, site: int) -> Floor:
 
 
 def _best_readings(trace: Trace, grid: Grid, chosen: Int[np.ndarray, " checkpoint"]) -> Iterator[Reading]:
+    """The number of each checkpoint: where each fold chose its own site, that number, under the name of the site chosen over all."""
+    sites = trace.series[grid.address.view.model].sites
+    own = sites.index(CHOSEN) if CHOSEN in sites else UNCHOSEN
     for column, site in enumerate(chosen):
         if site != UNCHOSEN and math.isfinite(grid.value[column, site]):
-            yield reading_at(trace, grid, column, int(site))
+            fold_wise = own != UNCHOSEN and math.isfinite(grid.value[column, own])
+            reading = reading_at(trace, grid, column, own if fold_wise else int(site))
+            yield replace(reading, site=sites[site])
 
 
 def reading_at(trace: Trace, grid: Grid, column: int, site: int) -> Reading:

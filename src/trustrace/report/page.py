@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,17 @@ def write_report(run: Path, *, out: Path | None = None) -> Path:
             f"{folder} could not be written: {error.strerror or error}; free space or choose another folder"
         ) from error
     return page
+
+
+def require_extra() -> None:
+    """Do nothing where a report can be written here; a long run had better know before it starts.
+
+    Raises:
+        MissingExtraError: the extra ``report`` is not installed.
+    """
+    for package in ("jinja2", "matplotlib", "plotly"):
+        if find_spec(package) is None:
+            raise MissingExtraError.of(package, extra="report", purpose="writing a report")
 
 
 def page_text(run: RunFolder, trace: Trace, *, drawn: Sequence[FigureFile] = ()) -> str:

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -7,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trustrace.core.errors import RunError
+from trustrace.core.errors import DiskFullError, RunError
+
+SCRATCH = ".scratch-"
+"""How the names of unfinished files and folders begin; what a kill leaves of them means nothing and may be removed."""
 
 
 @contextmanager
@@ -17,18 +21,15 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         RunError: the disk is full or not writable; `path` is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield scratch / path.name
-        _flush(scratch / path.name)
-        (scratch / path.name).replace(path)
-    except OSError as error:
-        raise RunError(
-            f"{path} could not be written: {error.strerror or error}; free space or choose another folder, then run again"
-        ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=path.parent))
+        try:
+            yield scratch / path.name
+            _flush(scratch / path.name)
+            (scratch / path.name).replace(path)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
@@ -38,20 +39,28 @@ def publishing(folder: Path) -> Iterator[Path]:
     Raises:
         RunError: the disk is full or not writable; `folder` does not exist then.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".unit-", dir=folder.parent))
+    with _explained(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
+        try:
+            yield scratch
+            for file in sorted(scratch.iterdir()):
+                _flush(file)
+            scratch.chmod(0o755)
+            scratch.rename(folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        yield scratch
-        for file in sorted(scratch.iterdir()):
-            _flush(file)
-        scratch.chmod(0o755)
-        scratch.rename(folder)
+        yield
     except OSError as error:
-        raise RunError(
-            f"{folder} could not be written: {error.strerror or error}; free space or choose another folder, then run again"
+        kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else RunError
+        raise kind(
+            f"{path} could not be written: {error.strerror or error}; free space or choose another folder, then run again"
         ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

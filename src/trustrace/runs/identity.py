@@ -5,13 +5,24 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 
 def canonical_json(content: Any) -> str:
     """JSON with sorted keys and no spaces, so that equal content gives equal bytes; NaN and infinity are refused."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@cache
+def code_version(*rooms: str) -> str:
+    """SHA-256 of the source of some rooms of the package: what computed a record is part of what it is."""
+    package = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for file in sorted(file for room in rooms for file in (package / room).rglob("*.py")):
+        digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

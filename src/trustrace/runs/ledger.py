@@ -27,11 +27,9 @@ import pyarrow as pa
 
 from trustrace.core.errors import RunError
 from trustrace.core.measurements import Measurement
-from trustrace.runs.files import publishing, replacing
+from trustrace.runs.files import SCRATCH, publishing, replacing
 from trustrace.runs.identity import Unit
 from trustrace.runs.table import SCHEMA, as_table, read_table, write_table
-
-_SCRATCH = ".scratch-"
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,12 @@ class Ledger:
         Raises:
             RunError: the folder belongs to another study, holds other files, or another process works in it.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        _require_a_place_for_a_run(folder)
         with (folder / ".lock").open("w") as lock:
             _lock(lock, folder)
-            _claim(folder, study)
-            for leftover in [*(folder / "units").glob(".*"), *folder.glob(f"{_SCRATCH}*")]:
+            for leftover in list(folder.rglob(f"{SCRATCH}*")):
                 shutil.rmtree(leftover)
+            _claim(folder, study)
             yield cls(folder)
 
     def is_finished(self, unit: Unit) -> bool:
@@ -74,9 +72,16 @@ class Ledger:
         """Record why `unit` failed; it stays open for the next start."""
         _write_json(self._failure(unit), {"unit": unit.name, "error": type(error).__name__, "message": str(error)})
 
-    def failures(self) -> list[dict[str, str]]:
-        """Units that failed and have not succeeded since."""
-        return [json.loads(path.read_text("utf-8")) for path in sorted((self.folder / "failures").glob("*.json"))]
+    def failures(self, units: Sequence[Unit]) -> list[dict[str, str]]:
+        """Which of `units` failed and have not succeeded since; failures of units that are no longer asked for count no more."""
+        paths = [self._failure(unit) for unit in units]
+        return [json.loads(path.read_text("utf-8")) for path in paths if path.is_file()]
+
+    def forget_failures(self, units: Sequence[Unit]) -> None:
+        """Remove the failures of all but `units`: a file that was mended is another unit."""
+        kept = {self._failure(unit) for unit in units}
+        for path in set((self.folder / "failures").glob("*.json")) - kept:
+            path.unlink()
 
     def rows_of(self, unit: Unit) -> pa.Table:
         """The recorded rows of a finished `unit`."""
@@ -89,7 +94,7 @@ class Ledger:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A folder for intermediate files that is gone when the body ends, or at the next start after a kill."""
-        with TemporaryDirectory(prefix=_SCRATCH, dir=self.folder) as folder:
+        with TemporaryDirectory(prefix=SCRATCH, dir=self.folder) as folder:
             yield Path(folder)
 
     def collect(self, units: Sequence[Unit]) -> pa.Table:
@@ -118,14 +123,26 @@ def _lock(lock: IO[str], folder: Path) -> None:
         raise RunError(f"{folder}: another process works in this run; wait for it, or choose another --out") from None
 
 
+def _require_a_place_for_a_run(folder: Path) -> None:
+    """Refuse what is no folder, cannot be made one, or holds somebody's files, before anything is put there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be a run folder: {error.strerror}; choose another with --out") from error
+    if (folder / "study.json").exists():
+        return
+    others = sorted(
+        entry.name for entry in folder.iterdir() if entry.name != ".lock" and not entry.name.startswith(SCRATCH)
+    )
+    if others:
+        raise RunError(
+            f"{folder} is not a run and holds other files ({', '.join(others[:3])}); choose an empty or new folder with --out"
+        )
+
+
 def _claim(folder: Path, study: Mapping[str, Any]) -> None:
     path = folder / "study.json"
     if not path.exists():
-        others = sorted(entry.name for entry in folder.iterdir() if entry.name != ".lock")
-        if others:
-            raise RunError(
-                f"{folder} is not a run and holds other files ({', '.join(others[:3])}); choose an empty or new folder with --out"
-            )
         _write_json(path, study)
         return
     present = json.loads(path.read_text("utf-8"))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from trustrace.activations.capture import capture
 from trustrace.activations.check import CaptureCheck, check_capture
+from trustrace.activations.encoding import Truncation
 from trustrace.activations.store import Activations
 from trustrace.core.errors import CheckpointError
 from trustrace.core.progress import Progress
@@ -18,7 +19,9 @@ CHECKED = 48
 """Statements that the self-check compares."""
 
 
-def load_model(source: str, *, revision: str | None, settings: Settings, dtype: str = "auto") -> LanguageModel:
+def load_model(
+    source: str, *, revision: str | None, settings: Settings, dtype: str = "auto", trust_remote_code: bool = False
+) -> LanguageModel:
     """The checkpoint `revision` of `source`, or its last one.
 
     Raises:
@@ -30,7 +33,8 @@ def load_model(source: str, *, revision: str | None, settings: Settings, dtype: 
     if not wanted:
         some = ", ".join(checkpoint.revision for checkpoint in known[:5])
         raise CheckpointError(f"{source} has no checkpoint {revision!r}; it has {len(known)}, such as {some}")
-    return load(series, wanted[-1], device=settings.torch_device(), dtype=dtype)
+    settings.require_device()
+    return load(series, wanted[-1], device=settings.torch_device(), dtype=dtype, trust_remote_code=trust_remote_code)
 
 
 def capture_statements(
@@ -40,6 +44,7 @@ def capture_statements(
     out: Path,
     sites: tuple[str, ...],
     position: Position,
+    truncation: Truncation,
     settings: Settings,
     progress: Progress,
 ) -> Activations:
@@ -49,9 +54,10 @@ def capture_statements(
         statements.texts,
         sites=sites or "all",
         position=position,
+        truncation=truncation,
         batch_tokens=settings.batch_tokens,
         out=out,
-        fingerprint=statements.fingerprint,
+        fingerprint=statements.texts_fingerprint,
         progress=progress,
     )
 

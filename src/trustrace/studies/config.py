@@ -2,11 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from trustrace.core.config import Config
+from trustrace.core.errors import ConfigError
 from trustrace.core.measurements import Protocol
-from trustrace.core.sites import Position
+from trustrace.core.sites import Position, Site
 from trustrace.measures.config import ProbingConfig
 from trustrace.models.selection import Selection
 
@@ -59,6 +60,12 @@ class DatasetConfig(Config):
     def _from_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
+    @model_validator(mode="after")
+    def _a_file_has_no_parameters(self) -> "DatasetConfig":
+        if self.path is not None and (self.shipped or self.parameters):
+            raise ValueError(f"{self.name}: a file (path) takes neither `shipped` nor `parameters`")
+        return self
+
 
 class TraceConfig(Config):
     """A trace: probes on every site of every checkpoint, for every dataset.
@@ -91,6 +98,16 @@ class TraceConfig(Config):
     random_init_seeds: tuple[int, ...] = (0,)
     probing: ProbingConfig = ProbingConfig()
     seed: int = 0
+
+    @field_validator("sites")
+    @classmethod
+    def _sites_have_names(cls, sites: Literal["all"] | tuple[str, ...]) -> Literal["all"] | tuple[str, ...]:
+        if sites == "all":
+            return "all"
+        try:
+            return tuple(Site.parse(name).name for name in sites)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "TraceConfig":

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from trustrace.core.progress import Progress, silent
-from trustrace.report.page import write_report
+from trustrace.report.page import require_extra, write_report
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.settings import Settings
 from trustrace.studies.trace import run_trace
@@ -24,6 +24,7 @@ def run_demo(*, out: Path, settings: Settings, quick: bool = False, progress: Pr
     Returns:
         The report's page.
     """
+    require_extra()
     training = PretrainConfig.read(
         _shortened(_preset("demo_pretrain")) if quick else _preset("demo_pretrain"), where="demo_pretrain.yaml"
     )

@@ -101,7 +101,14 @@ def _trained(subjects: Sequence[Subject]) -> list[Subject]:
 
 def _calibration_model(plan: Plan, settings: Settings) -> LanguageModel:
     like = _trained(plan.subjects)[0].checkpoint
-    return random_init(plan.source, like, seed=0, device=settings.torch_device(), dtype=plan.study.dtype)
+    return random_init(
+        plan.source,
+        like,
+        seed=0,
+        device=settings.torch_device(),
+        dtype=plan.study.dtype,
+        trust_remote_code=plan.study.trust_remote_code,
+    )
 
 
 def _unit_seconds(

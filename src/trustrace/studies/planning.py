@@ -6,21 +6,20 @@ from functools import cached_property
 from typing import Any
 
 from trustrace.core.checkpoints import Checkpoint
+from trustrace.core.errors import CheckpointError
 from trustrace.core.measurements import Role
 from trustrace.core.statements import Statements
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.loading import load, random_init
 from trustrace.models.selection import select
 from trustrace.models.sources import CheckpointSource, open_source
-from trustrace.runs.identity import Unit
+from trustrace.runs.identity import Unit, code_version
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.settings import Settings
 from trustrace.studies.statements import load_all
 
-TRACE_VERSION = 1
-"""Raised whenever the same inputs would give another answer: units of an older version are then computed again."""
-
-FLOORS_VERSION = 1
+MEASURING = ("core", "datasets", "models", "activations", "measures")
+"""Rooms whose code can change an answer: after a change in one of them, units are computed again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +49,15 @@ class Plan:
 
     def floors_unit(self, statements: Statements) -> Unit:
         """What is reached on one dataset without a model."""
-        return Unit(step="floors", name=statements.name, inputs=self._shared(statements) | {"version": FLOORS_VERSION})
+        return Unit(
+            step="floors", name=statements.name, inputs=self._shared(statements) | {"code": code_version(*MEASURING)}
+        )
 
     def trace_unit(self, subject: Subject, statements: Statements) -> Unit:
         """One dataset in one model, at every site."""
         checkpoint, study = subject.checkpoint, self.study
         inputs = self._shared(statements) | {
-            "version": TRACE_VERSION,
+            "code": code_version(*MEASURING),
             "checkpoint": [checkpoint.key, checkpoint.commit, checkpoint.step, checkpoint.tokens_seen],
             "role": subject.role,
             "sites": study.sites,
@@ -83,11 +84,20 @@ def plan_trace(study: TraceConfig, *, settings: Settings) -> Plan:
         ModelError: the source holds no such checkpoints.
     """
     datasets = load_all(study.datasets, settings=settings, seed=study.seed)
-    source = open_source(study.checkpoints.source)
-    chosen = [source.pin(checkpoint) for checkpoint in select(source.checkpoints(), study.checkpoints.how())]
+    settings.require_device()
+    source = open_source(study.checkpoints.source, keep_downloads=settings.keep_downloads)
+    chosen = [_pinned(source, checkpoint) for checkpoint in select(source.checkpoints(), study.checkpoints.how())]
     fresh = [_fresh(source, chosen[0], study, settings, seed=seed) for seed in study.random_init_seeds]
     trained = [_trained(source, checkpoint, study, settings) for checkpoint in chosen]
     return Plan(study=study, source=source, datasets=datasets, subjects=(*fresh, *trained))
+
+
+def _pinned(source: CheckpointSource, checkpoint: Checkpoint) -> Checkpoint:
+    """`checkpoint` with its commit; without one where its files do not allow it, which its own units will say when they load it."""
+    try:
+        return source.pin(checkpoint)
+    except CheckpointError:
+        return checkpoint
 
 
 def _trained(source: CheckpointSource, checkpoint: Checkpoint, study: TraceConfig, settings: Settings) -> Subject:
@@ -107,7 +117,14 @@ def _fresh(source: CheckpointSource, like: Checkpoint, study: TraceConfig, setti
     """The commit of the imitated checkpoint stays in, since it pins the architecture."""
 
     def bring() -> LanguageModel:
-        return random_init(source, like, seed=seed, device=settings.torch_device(), dtype=study.dtype)
+        return random_init(
+            source,
+            like,
+            seed=seed,
+            device=settings.torch_device(),
+            dtype=study.dtype,
+            trust_remote_code=study.trust_remote_code,
+        )
 
     checkpoint = replace(like, revision=f"random_init_{seed}", step=0, tokens_seen=0)
     return Subject(checkpoint=checkpoint, role="floor", load=bring)

@@ -1,10 +1,13 @@
 """Pre-training from a file, with the few things that differ between machines given on the command line."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from trustrace.core.errors import ConfigError
 from trustrace.studies.files import read_yaml
 from trustrace.training.config import FolderCorpus, PretrainConfig
+from trustrace.training.plan import describe
 
 
 def read_pretrain(path: Path, *, corpus: Path | None = None, tokens: int | None = None) -> PretrainConfig:
@@ -26,3 +29,9 @@ def read_pretrain(path: Path, *, corpus: Path | None = None, tokens: int | None 
     if tokens is not None:
         values["tokens"] = tokens
     return PretrainConfig.read(values, where=str(path))
+
+
+def foresee_pretrain(config: PretrainConfig) -> list[dict[str, Any]]:
+    """What a run will take, as rows."""
+    figures = {**asdict(describe(config)), "saves": len(describe(config).saves)}
+    return [{"what": what.replace("_", " "), "value": f"{value:,.0f}"} for what, value in figures.items()]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from trustrace.core.errors import ConfigError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -12,13 +14,13 @@ class Settings:
         device: A torch device, or ``auto``: a GPU where there is one.
         batch_tokens: Tokens in one forward pass; None is what suits the device.
         data_dir: A folder of real data; None downloads what is missing.
-        keep_activations: Keep each unit's activations beside its record.
+        keep_downloads: Keep checkpoints that a trace fetched from the hub in its cache; a series can be larger than the disk.
     """
 
     device: str = "auto"
     batch_tokens: int | None = None
     data_dir: Path | None = None
-    keep_activations: bool = False
+    keep_downloads: bool = True
 
     def torch_device(self) -> str:
         """The device's name as torch knows it."""
@@ -27,3 +29,19 @@ class Settings:
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
+
+    def require_device(self) -> None:
+        """Do nothing where torch can use the device.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        import torch
+
+        name = self.torch_device()
+        try:
+            torch.empty(1, device=name)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(
+                f"--device {name}: torch cannot use it ({str(error).splitlines()[0]}); use cpu, or auto"
+            ) from None

@@ -43,6 +43,6 @@ def load_named(
 
     An audit reads a file whose groups leak over its split, with `refuse_leaks` False, in order to say so.
     """
-    if Path(name).suffix in files.FORMATS:
+    if Path(name).suffix.lower() in files.FORMATS:
         return files.read_statements(Path(name), seed=seed, refuse_leaks=refuse_leaks)
     return catalog.load(name, seed=seed, data_dir=settings.data_dir, parameters=parameters or {})

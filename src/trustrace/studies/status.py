@@ -19,7 +19,6 @@ class Status:
         total: Units of the study.
         failures: Units that failed and have not succeeded since.
         seconds_left: Units that are open, at the mean cost of the finished ones of their kind; None before the first.
-        next_unit: The first open unit, by name.
     """
 
     name: str
@@ -27,7 +26,6 @@ class Status:
     total: int
     failures: tuple[dict[str, str], ...]
     seconds_left: float | None
-    next_unit: str
 
 
 def read_status(run: Path) -> Status:
@@ -49,10 +47,13 @@ def read_status(run: Path) -> Status:
         name=_read(run / "study.json")["name"],
         finished=len(records),
         total=len(planned),
-        failures=tuple(_read(path) for path in sorted((run / "failures").glob("*.json"))),
+        failures=tuple(_read(path) for path in _failures(run, planned) if path.is_file()),
         seconds_left=_seconds_left(records, remaining),
-        next_unit=remaining[0]["name"] if remaining else "",
     )
+
+
+def _failures(run: Path, planned: list[dict[str, str]]) -> list[Path]:
+    return [run / "failures" / f"{unit['unit']}.json" for unit in planned]
 
 
 def _is_finished(run: Path, unit: dict[str, str]) -> bool:

@@ -66,6 +66,7 @@ def run_trace(study: TraceConfig, *, out: Path, settings: Settings, progress: Pr
     started = time.time()
     with Ledger.open(out, study=study.model_dump(mode="json")) as ledger:
         trace = _Trace(plan=plan, ledger=ledger, settings=settings, progress=progress)
+        ledger.forget_failures(plan.units)
         ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
         trace.tell()
         try:
@@ -75,7 +76,7 @@ def run_trace(study: TraceConfig, *, out: Path, settings: Settings, progress: Pr
                 _record_subject(trace, subject)
         finally:
             _conclude(trace, started=started)
-        _require_success(ledger)
+        _require_success(trace)
     return out / "measurements.parquet"
 
 
@@ -91,12 +92,13 @@ def measure_statements(
             position=study.position,
             batch_tokens=trace.settings.batch_tokens,
             out=folder / "activations.safetensors",
-            fingerprint=statements.fingerprint,
+            fingerprint=statements.texts_fingerprint,
             truncation=study.truncation,
             progress=trace.progress,
         )
+        device = trace.settings.torch_device()
         measured = [
-            measure(activations, statements, config=study.probing, protocol=protocol, seed=study.seed)
+            measure(activations, statements, config=study.probing, protocol=protocol, seed=study.seed, device=device)
             for protocol in study.protocols
         ]
     return [row for rows in measured for row in rows]
@@ -164,7 +166,7 @@ def _manifest(trace: _Trace, *, started: float, rows: int) -> dict[str, Any]:
         "units": {unit.folder: trace.ledger.is_finished(unit) for unit in plan.units},
         "checkpoints": {subject.checkpoint.key: subject.checkpoint.commit for subject in plan.subjects},
         "datasets": {statements.name: _provenance(statements) for statements in plan.datasets},
-        "failures": trace.ledger.failures(),
+        "failures": trace.ledger.failures(plan.units),
     }
 
 
@@ -177,10 +179,11 @@ def _provenance(statements: Statements) -> dict[str, Any]:
     }
 
 
-def _require_success(ledger: Ledger) -> None:
-    failures = ledger.failures()
+def _require_success(trace: _Trace) -> None:
+    failures = trace.ledger.failures(trace.plan.units)
     if failures:
         lines = "\n".join(f"  {failure['unit']}: {failure['message']}" for failure in failures[:20])
         raise RunError(
-            f"{ledger.folder}: {len(failures)} units failed; the others are in the table, and the same command tries these again:\n{lines}"
+            f"{trace.ledger.folder}: {len(failures)} units failed; the others are in the table, "
+            f"and the same command tries these again:\n{lines}"
         )

@@ -11,6 +11,7 @@ Folders are written under another name and renamed.
 """
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -20,6 +21,9 @@ from pathlib import Path
 
 from trustrace.core.errors import RunError
 from trustrace.training.config import PretrainConfig
+
+LOCK = ".lock"
+"""Held by the process that works in the folder."""
 
 
 class RunFolder:
@@ -34,6 +38,24 @@ class RunFolder:
         self.state = out / "state"
         self.log = out / "log.jsonl"
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder while the body runs; a process that ends, however it ends, lets go.
+
+        Raises:
+            RunError: another process works in it.
+        """
+        self._require_free()
+        self.out.mkdir(parents=True, exist_ok=True)
+        with (self.out / LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{self.out}: another process trains here; wait for it, or choose another folder"
+                ) from None
+            yield
+
     def claim(self, config: PretrainConfig, *, resume: bool) -> None:
         """Make this the folder of `config`.
 
@@ -44,11 +66,17 @@ class RunFolder:
             self._require_same(config)
             if not resume:
                 raise RunError(f"{self.out} already holds this run; resume it, or choose another folder")
-        elif self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
-            raise RunError(f"{self.out} is not empty and holds no pre-training run; choose another folder")
         else:
+            self._require_free()
             self.out.mkdir(parents=True, exist_ok=True)
             write_whole(self.record, config.model_dump_json(indent=1) + "\n")
+
+    def _require_free(self) -> None:
+        """Refuse a place that holds something other than a run, before anything is put there."""
+        if self.record.is_file() or not self.out.exists():
+            return
+        if not self.out.is_dir() or any(entry.name != LOCK for entry in self.out.iterdir()):
+            raise RunError(f"{self.out} is not empty and holds no pre-training run; choose another folder")
 
     def _require_same(self, config: PretrainConfig) -> None:
         recorded = PretrainConfig.read(json.loads(self.record.read_text()), where=str(self.record))

@@ -15,6 +15,9 @@ from trustrace.training.folder import write_whole
 
 _STEPS_AT_ONCE = 16
 
+# A loss beyond this has a perplexity that no float holds.
+_LARGEST_EXPONENT = 700.0
+
 
 class TrainingLog:
     """Writes the log of a run to a path, where there is one, and tells its progress.
@@ -65,7 +68,7 @@ class TrainingLog:
         self._pending, self._since = [], now
         _require_finite(lines)
         last = lines[-1]
-        self._progress(int(last["step"]), self._total, f"steps (loss {last['loss']:.3f}, {rate:,.0f} tokens/s)")
+        self._progress(int(last["step"]), self._total, f"steps: loss {last['loss']:.3f}, {rate:,.0f} tokens/s")
 
     def saved(self, step: int, *, held_out_loss: float, held_out_tokens: int) -> None:
         """A checkpoint of step `step` was saved; what that took does not count as training time."""
@@ -75,7 +78,7 @@ class TrainingLog:
                     "step": step,
                     "tokens_seen": step * self._tokens_per_step,
                     "held_out_loss": held_out_loss,
-                    "held_out_perplexity": math.exp(held_out_loss),
+                    "held_out_perplexity": math.exp(min(held_out_loss, _LARGEST_EXPONENT)),
                     "held_out_tokens": held_out_tokens,
                 }
             ]

@@ -13,7 +13,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,14 +96,14 @@ def pretrain(
         raise ConfigError(
             f"batch {config.batch} cannot be shared evenly by {devices.n_processes} processes; choose a multiple"
         )
-    if devices.rank == 0:
-        with full_disk_is_an_error(out):
+    with folder.alone() if devices.rank == 0 else nullcontext(), full_disk_is_an_error(out):
+        if devices.rank == 0:
             _prepare_folder(folder, config, resume=resume, progress=progress)
-    devices.wait()
-    with full_disk_is_an_error(out), _private_randomness(devices.device):
-        if config.steps not in steps_in(folder.state):
-            run = _open_run(folder, config, devices)
-            _train(run, log=_open_log(run, progress), state_seconds=state_seconds)
+        devices.wait()
+        with _private_randomness(devices.device):
+            if config.steps not in steps_in(folder.state):
+                run = _open_run(folder, config, devices)
+                _train(run, log=_open_log(run, progress), state_seconds=state_seconds)
     return folder.checkpoints
 
 

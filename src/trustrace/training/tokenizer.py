@@ -50,8 +50,9 @@ def open_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     """
     path = os.path.expandvars(path)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    # The tokenizers library raises plain Exception for a damaged file.
+    except Exception as error:
         raise TokenizerError(f"{path}: no tokenizer could be read: {error}") from error
     if tokenizer.eos_token_id is None:
         raise TokenizerError(f"{path}: the tokenizer has no end-of-text token (eos_token) to put between documents")
