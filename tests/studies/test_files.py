@@ -29,7 +29,7 @@ def test_a_study_file_becomes_a_checked_config(tmp_path: Path) -> None:
 def test_environment_variables_are_filled_in_and_a_missing_one_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = written(tmp_path, STUDY.replace("here", "\"${RUNS_FOLDER}/books\""))
+    path = written(tmp_path, STUDY.replace("here", '"${RUNS_FOLDER}/books"'))
     monkeypatch.setenv("RUNS_FOLDER", "elsewhere")
     assert read_study(path, TraceConfig).checkpoints.source == "elsewhere/books"
     monkeypatch.delenv("RUNS_FOLDER")
