@@ -130,7 +130,7 @@ def _summary_basis(found: Sequence[Finding]) -> str:
     return (
         f"Accuracy of the logistic probe under the {view.protocol} protocol, {view.position} token, seed {view.seed}. A dataset counts as "
         "readable at a checkpoint when the 95 % interval of the best site lies above every floor; the best site is chosen inside the "
-        "training rows, never by a held-out score."
+        "training rows of each fold. Each checkpoint is judged on its own, without correction for their number."
     )
 
 

@@ -116,8 +116,9 @@ def finding(trace: Trace, view: View, *, method: str = DEFAULT_METHOD, quantity:
 def chosen_sites(trace: Trace, view: View, *, method: str = DEFAULT_METHOD) -> Int[np.ndarray, " checkpoint"]:
     """The best site of each trained checkpoint, by the loss inside training rows; a tie goes to the shallower site.
 
-    The choice never sees a held-out score. A probe without such a loss of its own borrows the logistic probe's choice; where that is
-    missing too (the published protocol has none), no site is chosen.
+    Averaged over folds, that loss has seen every row of a set without a test split of its own: it names a site, and the number beside the
+    name is that of the rows ``chosen``, where there are any. A probe without such a loss of its own borrows the logistic probe's choice;
+    where that is missing too (the published protocol has none), no site is chosen.
     """
     n_checkpoints = len(trace.series[view.model].checkpoints)
     inner = trace.grid(view, method, "selection_log_loss") or trace.grid(view, DEFAULT_METHOD, "selection_log_loss")
