@@ -76,10 +76,10 @@ def test_a_seed_moves_the_split_and_the_rows_only_where_they_are_drawn(name, dat
     assert (other.texts == statements.texts) == (name != "robustness/defined")
 
 
-def test_the_controlled_world_is_loaded_by_name_and_seed():
+def test_the_controlled_world_is_loaded_by_name_and_by_its_own_seed_whatever_the_seed_of_the_study():
     from trustrace.datasets import world
 
-    loaded = catalog.load("fairness/world", seed=3)
+    loaded = catalog.load("fairness/world", seed=7, parameters={"world": 3})
     assert loaded.name == "fairness/world"
     assert loaded.fingerprint == world.statements("fairness", seed=3).fingerprint
 
