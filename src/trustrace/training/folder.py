@@ -47,7 +47,7 @@ class RunFolder:
         """
         self._require_free()
         self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / LOCK).open("w") as lock:
+        with (self.out / LOCK).open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
