@@ -202,7 +202,10 @@ def test_another_study_in_the_same_folder_is_refused_and_nothing_is_touched(
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(series: Path, undisturbed: Path) -> None:
     run = series / "interrupted"
     process = subprocess.Popen(
-        command("trace", series / "study.yaml", "--out", run, "--device", "cpu"), stderr=subprocess.PIPE, text=True
+        command("trace", series / "study.yaml", "--out", run, "--device", "cpu"),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
     )
     while process.poll() is None and len(list(run.glob("units/[!.]*"))) < 4:
         time.sleep(0.01)
@@ -212,6 +215,11 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(series: Path, undis
     assert "goes on from there" in told
     trustrace("trace", series / "study.yaml", "--out", run, "--device", "cpu")
     assert (run / "measurements.parquet").read_bytes() == (undisturbed / "measurements.parquet").read_bytes()
+
+
+def heed_interrupts() -> None:
+    """A suite started in a shell's background ignores Ctrl-C, and what it starts would inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_help_lists_every_command() -> None:
