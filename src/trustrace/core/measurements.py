@@ -9,8 +9,9 @@ from trustrace.core.checkpoints import Checkpoint
 Protocol = Literal["rigorous", "published"]
 """``rigorous``: grouped folds, training-only statistics, intervals, floors. ``published``: the conventions of the paper's scripts."""
 
-Role = Literal["measured", "floor", "control"]
-"""``floor``: what is reached without a trained model. ``control``: what a probe reaches on labels that mean nothing."""
+Role = Literal["measured", "floor", "control", "null", "ceiling"]
+"""``floor``: what is reached without a trained model. ``control``: what a probe reaches on labels that mean nothing, or a measure of
+dependence on noise of the same size. ``null``: what permuted rows give. ``ceiling``: the most that a measure can reach."""
 
 
 @dataclass(frozen=True, kw_only=True)
