@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tests.report.tables import Shape, as_table, rows
-from trustrace.report.payload import PLANES, _rounded, as_json, payload
+from trustrace.report.packing import rounded
+from trustrace.report.payload import PLANES, as_json, payload
 from trustrace.report.pivoting import pivot
 
 SHAPE = Shape(datasets=("reliability/defined", "toxicity/defined"), n_checkpoints=4, n_blocks=1)
@@ -42,13 +43,12 @@ def test_every_grid_is_found_at_its_place_in_the_block(trace):
 
 @given(arrays.arrays(np.float32, 20, elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False)))
 def test_rounding_stays_within_half_of_the_last_kept_bit(numbers):
-    rounded = _rounded(numbers)
-    np.testing.assert_array_less(np.abs(rounded - numbers), np.abs(numbers) * 2.0**-17 + 1e-30)
+    np.testing.assert_array_less(np.abs(rounded(numbers) - numbers), np.abs(numbers) * 2.0**-17 + 1e-30)
 
 
 def test_what_is_not_finite_is_carried_as_it_is():
     numbers = np.array([math.nan, math.inf, -math.inf], dtype="<f4")
-    np.testing.assert_array_equal(_rounded(numbers), numbers)
+    np.testing.assert_array_equal(rounded(numbers), numbers)
 
 
 @given(st.text())

@@ -21,6 +21,7 @@ class CheckpointAxis:
         positions: One place per checkpoint; log10 of its count, zero (whose logarithm does not exist) a gap left of the rest.
         labels: What to call each checkpoint in a sentence.
         ticks: Places and their labels.
+        unit: ``tokens``, ``steps``, or empty where it counts neither.
         zero_break: Where the axis is broken between zero and the first positive count; None where nothing is at zero.
     """
 
@@ -28,6 +29,7 @@ class CheckpointAxis:
     positions: tuple[float, ...]
     labels: tuple[str, ...]
     ticks: tuple[tuple[float, str], ...]
+    unit: str = ""
     zero_break: float | None = None
 
     @property
@@ -37,6 +39,15 @@ class CheckpointAxis:
         margin = 0.03 * (last - first) or 0.5
         return first - margin, last + margin
 
+    def place(self, count: float, unit: str) -> float:
+        """Where `count` of `unit` stands, within the limits; NaN where the axis counts something else."""
+        if not self.unit or unit != self.unit or math.isnan(count):
+            return math.nan
+        low, high = self.limits
+        if count <= 0:
+            return low if self.zero_break is None else self.positions[0]
+        return min(high, max(low if self.zero_break is None else self.zero_break, math.log10(count)))
+
 
 def checkpoint_axis(checkpoints: Sequence[Checkpoint]) -> CheckpointAxis:
     """The axis of an ordered series: tokens where all are known, else steps, else plain order."""
@@ -44,9 +55,13 @@ def checkpoint_axis(checkpoints: Sequence[Checkpoint]) -> CheckpointAxis:
     steps = [checkpoint.step for checkpoint in checkpoints]
     labels = tuple(label(checkpoint) for checkpoint in checkpoints)
     if checkpoints and all(count is not None for count in tokens):
-        return _logarithmic([count for count in tokens if count is not None], "Training tokens", labels)
+        return _logarithmic(
+            [count for count in tokens if count is not None], labels, title="Training tokens", unit="tokens"
+        )
     if checkpoints and all(count is not None for count in steps):
-        return _logarithmic([count for count in steps if count is not None], "Optimizer steps", labels)
+        return _logarithmic(
+            [count for count in steps if count is not None], labels, title="Optimizer steps", unit="steps"
+        )
     return _ordinal(checkpoints, labels)
 
 
@@ -85,7 +100,7 @@ def _ordinal(checkpoints: Sequence[Checkpoint], labels: tuple[str, ...]) -> Chec
     return CheckpointAxis(title="Checkpoint", positions=positions, labels=labels, ticks=tuple(ticks))
 
 
-def _logarithmic(counts: Sequence[int], title: str, labels: tuple[str, ...]) -> CheckpointAxis:
+def _logarithmic(counts: Sequence[int], labels: tuple[str, ...], *, title: str, unit: str) -> CheckpointAxis:
     places = [math.log10(count) for count in counts if count > 0]
     first, last = min(places, default=0.0), max(places, default=0.0)
     gap = max(_ZERO_GAP * (last - first), 0.12)
@@ -93,6 +108,7 @@ def _logarithmic(counts: Sequence[int], title: str, labels: tuple[str, ...]) -> 
     zero = first - gap
     return CheckpointAxis(
         title=title,
+        unit=unit,
         positions=tuple(math.log10(count) if count > 0 else zero for count in counts),
         labels=labels,
         ticks=(((zero, "0"),) if has_zero else ()) + _decades(first, last, bool(places)),

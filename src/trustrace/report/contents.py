@@ -11,6 +11,8 @@ from trustrace.report.axis import label
 from trustrace.report.figures import FigureFile
 from trustrace.report.findings import DEFAULT_METHOD, Finding, finding
 from trustrace.report.grids import Trace, View
+from trustrace.report.information_contents import InformationText, information_text
+from trustrace.report.information_contents import definitions as information_definitions
 from trustrace.report.run_folder import RunFolder
 from trustrace.report.sentences import claim, details
 from trustrace.report.sparks import Spark, spark, spark_limits
@@ -58,6 +60,7 @@ class Page:
     summaries: tuple[Summary, ...]
     sections: tuple[Section, ...]
     overviews: tuple[FigureFile, ...]
+    information: InformationText | None
     tables: tuple[TextTable, ...]
     notes: tuple[tuple[str, int], ...]
     audits: tuple[AuditText, ...]
@@ -77,6 +80,7 @@ def page_contents(run: RunFolder, trace: Trace, drawn: Sequence[FigureFile]) -> 
         summaries=tuple(_summaries(trace, found)),
         sections=tuple(_sections(run, trace, drawn)),
         overviews=tuple(file for file in drawn if not file.dataset),
+        information=information_text(trace, drawn),
         tables=(best_sites(trace), floors(trace)),
         notes=notes(trace),
         audits=tuple(map(_audit_text, run.audits)),
@@ -98,12 +102,11 @@ def _default_findings(trace: Trace) -> list[Finding]:
 
 
 def _what_was_run(run: RunFolder, trace: Trace) -> str:
-    if not trace.views:
+    views = (*trace.views, *trace.information_views)
+    if not views:
         return f"{run.table.num_rows:,} measurements, none of them of a model."
     models = "; ".join(_series_text(trace, name) for name in trace.series)
-    said = {
-        part: sorted({str(getattr(view, part)) for view in trace.views}) for part in ("protocol", "position", "seed")
-    }
+    said = {part: sorted({str(getattr(view, part)) for view in views}) for part in ("protocol", "position", "seed")}
     return (
         f"{models}. {_counted(len(trace.datasets), 'dataset')}, {' and '.join(said['protocol'])} protocol, "
         f"token position {' and '.join(said['position'])}, seed {' and '.join(said['seed'])}; {run.table.num_rows:,} measurements."
@@ -152,7 +155,7 @@ def _sections(run: RunFolder, trace: Trace, drawn: Sequence[FigureFile]) -> Iter
             title=glossary.dataset_title(name),
             meaning=_meaning(run.label_meaning(name)),
             missing=tuple(_missing(trace, name)),
-            files=tuple(file for file in drawn if file.dataset == name),
+            files=tuple(file for file in drawn if file.dataset == name and file.part == "probes"),
         )
 
 
@@ -210,6 +213,7 @@ def _definitions(trace: Trace) -> Iterator[tuple[str, tuple[glossary.Term, ...]]
     methods = {address.method for address in trace.grids}
     yield "Quantities", tuple(_described(quantities, glossary.QUANTITIES, glossary.quantity))
     yield "Probes", tuple(_described(methods, glossary.METHODS, glossary.method))
+    yield from information_definitions(trace)
     yield (
         "Floors",
         tuple(
@@ -218,7 +222,7 @@ def _definitions(trace: Trace) -> Iterator[tuple[str, tuple[glossary.Term, ...]]
             )
         ),
     )
-    protocols = {view.protocol for view in trace.views}
+    protocols = {view.protocol for view in (*trace.views, *trace.information_views)}
     yield "Protocols", tuple(term for term in glossary.PROTOCOLS.values() if term.name in protocols)
 
 

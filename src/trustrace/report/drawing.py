@@ -5,16 +5,13 @@ one chosen by the loss inside training rows; floors differ by dash, so that noth
 """
 
 import math
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Shaped
 
-from trustrace.core.errors import MissingExtraError
 from trustrace.report.axis import CheckpointAxis, checkpoint_axis, map_ticks
+from trustrace.report.canvas import MOST_PANELS, WIDTH, canvas, dress, legend, share_range, spaced, trained
 from trustrace.report.findings import DEFAULT_METHOD, UNCHOSEN, finding, focus_site
 from trustrace.report.glossary import FLOORS, dataset_title, quantity
 from trustrace.report.glossary import floor as floor_term
@@ -25,63 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH = 7.2
-"""Inches: the text width of a two-column paper."""
-
-_MOST_PANELS = 12
-_LEGEND = (
-    "chosen site",
-    "95 % interval",
-    "first above every floor",
-    "this site",
-    "other sites",
-    *(term.title for term in FLOORS.values()),
-    "control labels",
-)
-_RC = {
-    "font.family": "DejaVu Sans",
-    "font.size": 7,
-    "axes.titlesize": 7.5,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 7,
-    "axes.linewidth": 0.6,
-    "axes.edgecolor": LIGHT.muted,
-    "axes.labelcolor": LIGHT.ink,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "xtick.color": LIGHT.muted,
-    "ytick.color": LIGHT.muted,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "text.color": LIGHT.ink,
-    "text.parse_math": False,  # A name may hold a dollar sign; it is shown, not typeset.
-    "pdf.fonttype": 42,  # Journals refuse the default, Type 3.
-    "savefig.dpi": 220,
-    "legend.frameon": False,
-    "legend.fontsize": 6.5,
-}
-
-
-@contextmanager
-def drawing_style() -> Iterator[None]:
-    """Draw in the report's style, whatever the user's own settings are.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise MissingExtraError.of("matplotlib", extra="report", purpose="drawing figures") from None
-    with mpl.rc_context(_RC), warnings.catch_warnings():
-        # A script that the font does not cover is drawn as boxes in the figure; the page shows it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
-
+_LEGEND = ["chosen site", "95 % interval", "first above every floor", *(term.title for term in FLOORS.values())]
 
 # ── accuracy over checkpoints, one panel a dataset ──
 
@@ -90,10 +31,10 @@ def overview(trace: Trace, views: Sequence[View]) -> "Figure":
     """Accuracy over checkpoints, one panel a view: the chosen site with its interval, the other sites, the floors."""
     columns = min(3, len(views))
     rows = math.ceil(len(views) / columns)
-    figure, panels = _canvas(rows, columns, height=1.75 * rows + 0.75)
+    figure, panels = canvas(rows, columns, height=1.75 * rows + 0.75)
     for view, panel in zip(views, panels, strict=False):
         _draw_overview(panel, trace, view)
-    _share_range(panels[: len(views)])
+    share_range(panels[: len(views)])
     _finish(figure, panels, len(views), columns, trace, views)
     return figure
 
@@ -106,21 +47,21 @@ def _draw_overview(panel: "Axes", trace: Trace, view: View) -> None:
     focus = focus_site(trace, view)
     for site, (name, colour) in enumerate(zip(series.sites, colours, strict=True)):
         if site != focus and name != "embed":  # The input embedding is drawn among the floors.
-            panel.plot(axis.positions, _trained(grid.value, axis)[:, site], color=colour, lw=0.8, label="other sites")
+            panel.plot(axis.positions, trained(grid.value, axis)[:, site], color=colour, lw=0.8, label="other sites")
     if focus != UNCHOSEN:
         _draw_focus(panel, trace, grid, axis, focus)
     _draw_floors(panel, trace, grid, axis, focus)
-    _dress(panel, axis)
+    dress(panel, axis)
     panel.set_title(dataset_title(view.dataset) + (f" · {series.sites[focus]}" if focus != UNCHOSEN else ""))
 
 
 def _draw_focus(panel: "Axes", trace: Trace, grid: Grid, axis: CheckpointAxis, focus: int) -> None:
-    lower, upper = (_trained(end, axis)[:, focus] for end in (grid.lower, grid.upper))
+    lower, upper = (trained(end, axis)[:, focus] for end in (grid.lower, grid.upper))
     panel.fill_between(axis.positions, lower, upper, color=LIGHT.focus, alpha=0.18, lw=0, label="95 % interval")
     marker = "o" if len(axis.positions) == 1 else None
     panel.plot(
         axis.positions,
-        _trained(grid.value, axis)[:, focus],
+        trained(grid.value, axis)[:, focus],
         color=LIGHT.focus,
         lw=1.6,
         marker=marker,
@@ -139,7 +80,7 @@ def _draw_floors(panel: "Axes", trace: Trace, grid: Grid, axis: CheckpointAxis, 
         panel.axhline(floor.value, **_floor_style(floor.method))
     series = trace.series[grid.address.view.model]
     if "embed" in series.sites:
-        embed = _trained(grid.value, axis)[:, series.sites.index("embed")]
+        embed = trained(grid.value, axis)[:, series.sites.index("embed")]
         panel.plot(axis.positions, embed, **_floor_style("input_embedding"))
     if site != UNCHOSEN:
         for column in range(len(series.checkpoints), len(series.columns)):
@@ -163,25 +104,18 @@ def layers(trace: Trace, view: View) -> "Figure":
     sites = _shown_sites(trace, view)
     columns = min(4, len(sites))
     rows = math.ceil(len(sites) / columns)
-    figure, panels = _canvas(rows, columns, height=1.4 * rows + 0.75)
+    figure, panels = canvas(rows, columns, height=1.4 * rows + 0.75)
     for site, panel in zip(sites, panels, strict=False):
         _draw_site(panel, trace, view, site)
-    _share_range(panels[: len(sites)])
+    share_range(panels[: len(sites)])
     _finish(figure, panels, len(sites), columns, trace, [view])
     return figure
 
 
 def _shown_sites(trace: Trace, view: View) -> list[int]:
     """All sites, or evenly spaced ones where there are too many; the ends and the chosen site are always among them."""
-    n_sites = len(trace.series[view.model].sites)
-    if n_sites <= _MOST_PANELS:
-        return list(range(n_sites))
-    spaced = {round(place) for place in np.linspace(0, n_sites - 1, _MOST_PANELS)}
     focus = focus_site(trace, view)
-    if focus != UNCHOSEN and focus not in spaced:
-        spaced.remove(min(spaced - {0, n_sites - 1}, key=lambda site: abs(site - focus)))
-        spaced.add(focus)
-    return sorted(spaced)
+    return spaced(len(trace.series[view.model].sites), MOST_PANELS, always=None if focus == UNCHOSEN else focus)
 
 
 def _draw_site(panel: "Axes", trace: Trace, view: View, site: int) -> None:
@@ -192,7 +126,7 @@ def _draw_site(panel: "Axes", trace: Trace, view: View, site: int) -> None:
         if other != site:
             panel.plot(
                 axis.positions,
-                _trained(grid.value, axis)[:, other],
+                trained(grid.value, axis)[:, other],
                 color=LIGHT.ghost,
                 lw=0.5,
                 zorder=1,
@@ -200,21 +134,21 @@ def _draw_site(panel: "Axes", trace: Trace, view: View, site: int) -> None:
             )
     chosen = site == focus_site(trace, view)
     colour = LIGHT.focus if chosen else LIGHT.deep
-    lower, upper = (_trained(end, axis)[:, site] for end in (grid.lower, grid.upper))
+    lower, upper = (trained(end, axis)[:, site] for end in (grid.lower, grid.upper))
     panel.fill_between(axis.positions, lower, upper, color=colour, alpha=0.18, lw=0)
     style: dict[str, Any] = {"color": colour, "lw": 1.3, "marker": "o" if len(axis.positions) == 1 else None, "ms": 3}
     name = "chosen site" if chosen else "this site"
-    panel.plot(axis.positions, _trained(grid.value, axis)[:, site], label=name, **style)
+    panel.plot(axis.positions, trained(grid.value, axis)[:, site], label=name, **style)
     _draw_floors(panel, trace, grid, axis, site)
     _draw_control(panel, trace, view, axis, site)
-    _dress(panel, axis)
+    dress(panel, axis)
     panel.set_title(series.sites[site] + (" · chosen" if chosen else ""), color=LIGHT.ink)
 
 
 def _draw_control(panel: "Axes", trace: Trace, view: View, axis: CheckpointAxis, site: int) -> None:
     control = trace.grid(view, DEFAULT_METHOD, "accuracy", role="control")
     if control is not None:
-        values = _trained(control.value, axis)[:, site]
+        values = trained(control.value, axis)[:, site]
         panel.plot(axis.positions, values, color=LIGHT.deep, lw=0.7, ls=(0, (0.8, 1.4)), label="control labels")
 
 
@@ -235,10 +169,10 @@ def site_map(trace: Trace, view: View, limits: tuple[float, float]) -> "Figure":
     grid = _accuracy(trace, view)
     series = trace.series[view.model]
     axis = checkpoint_axis(series.checkpoints)
-    figure = Figure(figsize=(_WIDTH, min(5.2, 0.95 + 0.19 * len(series.sites))), layout="constrained")
+    figure = Figure(figsize=(WIDTH, min(5.2, 0.95 + 0.19 * len(series.sites))), layout="constrained")
     panel = figure.subplots()
     style = {"cmap": _map_colours(), "vmin": limits[0], "vmax": limits[1]}
-    image = panel.imshow(_trained(grid.value, axis).T, origin="lower", aspect="auto", interpolation="nearest", **style)
+    image = panel.imshow(trained(grid.value, axis).T, origin="lower", aspect="auto", interpolation="nearest", **style)
     _mark_chosen(panel, trace, view)
     _mark_undefined(panel, grid, axis)
     _label_map(panel, series.sites, axis)
@@ -270,7 +204,7 @@ def _mark_chosen(panel: "Axes", trace: Trace, view: View) -> None:
 
 def _mark_undefined(panel: "Axes", grid: Grid, axis: CheckpointAxis) -> None:
     """A cross on each number that is undefined, which an empty cell is not: that one was not measured."""
-    columns, rows = np.nonzero(~np.isfinite(_trained(grid.value, axis)) & (_trained(grid.notes, axis) != UNMEASURED))
+    columns, rows = np.nonzero(~np.isfinite(trained(grid.value, axis)) & (trained(grid.notes, axis) != UNMEASURED))
     panel.plot(columns, rows, "x", ms=3, mec=LIGHT.muted, mew=0.7)
 
 
@@ -293,35 +227,6 @@ def _accuracy(trace: Trace, view: View) -> Grid:
     return trace.grids[Address(view=view, method=DEFAULT_METHOD, role="measured", quantity="accuracy")]
 
 
-def _trained(values: Shaped[np.ndarray, "column site"], axis: CheckpointAxis) -> Shaped[np.ndarray, "checkpoint site"]:
-    """The rows of a grid that are checkpoints, without the untrained twins after them."""
-    return values[: len(axis.positions)]
-
-
-def _canvas(rows: int, columns: int, *, height: float) -> "tuple[Figure, list[Axes]]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(_WIDTH if columns > 1 else _WIDTH / 2, height), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False)
-    return figure, list(panels.flat)
-
-
-def _dress(panel: "Axes", axis: CheckpointAxis) -> None:
-    panel.set_xlim(*axis.limits)
-    panel.set_xticks([place for place, _ in axis.ticks], [name for _, name in axis.ticks])
-    if axis.zero_break is not None:
-        panel.axvline(axis.zero_break, color=LIGHT.ghost, lw=0.6, zorder=0)
-    panel.grid(axis="y", color=LIGHT.grid, lw=0.5, zorder=0)
-    panel.set_axisbelow(True)
-
-
-def _share_range(panels: Sequence["Axes"]) -> None:
-    """One vertical range for all panels: heights must compare."""
-    lows, highs = zip(*(panel.get_ylim() for panel in panels), strict=True)
-    for panel in panels:
-        panel.set_ylim(min(lows), max(highs))
-
-
 def _finish(
     figure: "Figure", panels: Sequence["Axes"], used: int, columns: int, trace: Trace, views: Sequence[View]
 ) -> None:
@@ -334,21 +239,4 @@ def _finish(
             panel.set_ylabel(quantity("accuracy").title)
         if place // columns == (used - 1) // columns:
             panel.set_xlabel(checkpoint_axis(trace.series[views[0].model].checkpoints).title)
-    _legend(figure, panels[:used])
-
-
-def _legend(figure: "Figure", panels: Sequence["Axes"]) -> None:
-    entries: dict[str, Any] = {}
-    for panel in panels:
-        handles, names = panel.get_legend_handles_labels()
-        entries |= dict(zip(names, handles, strict=True))
-    order = ["chosen site", "95 % interval", "first above every floor", *(term.title for term in FLOORS.values())]
-    names = sorted(entries, key=lambda name: (order.index(name) if name in order else len(order), name))
-    figure.legend(
-        [entries[name] for name in names],
-        names,
-        loc="outside lower center",
-        ncols=5,
-        handlelength=2.6,
-        columnspacing=1.4,
-    )
+    legend(figure, panels[:used], order=_LEGEND)

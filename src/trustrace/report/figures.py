@@ -4,25 +4,38 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from trustrace.report.drawing import drawing_style, layers, overview, site_map, value_range
+from trustrace.report.canvas import drawing_style
+from trustrace.report.drawing import layers, overview, site_map, value_range
 from trustrace.report.findings import DEFAULT_METHOD
 from trustrace.report.glossary import dataset_title
 from trustrace.report.grids import Trace, View
+from trustrace.report.plane_drawing import (
+    drawn_sites,
+    information,
+    information_caption,
+    plane,
+    plane_caption,
+    plane_ways,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+Part = Literal["probes", "information"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class FigureFile:
-    """A figure on disk: `stem` + ``.png`` and ``.pdf``, what to call it, and what it shows."""
+    """A figure on disk: `stem` + ``.png`` and ``.pdf``, what to call it, what it shows, and which part of the page it belongs to."""
 
     stem: str
     title: str
     caption: str
     dataset: str = ""
+    part: Part = "probes"
 
 
 def write_figures(trace: Trace, folder: Path) -> tuple[FigureFile, ...]:
@@ -39,7 +52,7 @@ def write_figures(trace: Trace, folder: Path) -> tuple[FigureFile, ...]:
 
 
 def _written(trace: Trace, folder: Path) -> Iterator[FigureFile]:
-    for variant, views in _variants(trace).items():
+    for variant, views in _variants(_with_accuracy(trace)).items():
         told_apart = variant.replace("_", " ")
         yield _save(
             overview(trace, views),
@@ -67,11 +80,44 @@ def _written(trace: Trace, folder: Path) -> Iterator[FigureFile]:
                 caption=_map_caption(view),
                 dataset=view.dataset,
             )
+    for variant, views in _variants(_with_dependence(trace)).items():
+        for view in views:
+            yield from _information_written(trace, view, folder, variant)
 
 
-def _variants(trace: Trace) -> dict[str, list[View]]:
+def _information_written(trace: Trace, view: View, folder: Path, variant: str) -> Iterator[FigureFile]:
+    name, told_apart = f"{_slug(view.dataset)}{variant}", variant.replace("_", " ")
+    yield _save(
+        information(trace, view),
+        folder,
+        stem=f"information_{name}",
+        title=f"by site{told_apart}",
+        caption=information_caption(trace, view),
+        dataset=view.dataset,
+        part="information",
+    )
+    if plane_ways(trace, view):
+        yield _save(
+            plane(trace, view),
+            folder,
+            stem=f"plane_{name}",
+            title=f"plane{told_apart}",
+            caption=plane_caption(trace, view),
+            dataset=view.dataset,
+            part="information",
+        )
+
+
+def _with_accuracy(trace: Trace) -> list[View]:
+    return [view for view in trace.views if trace.grid(view, DEFAULT_METHOD, "accuracy") is not None]
+
+
+def _with_dependence(trace: Trace) -> list[View]:
+    return [view for view in trace.information_views if drawn_sites(trace, view)]
+
+
+def _variants(drawn: Sequence[View]) -> dict[str, list[View]]:
     """Views that belong on one figure, under the part of the file name that tells them from others."""
-    drawn = [view for view in trace.views if trace.grid(view, DEFAULT_METHOD, "accuracy") is not None]
     variants: dict[str, list[View]] = {}
     for view in drawn:
         named = "".join(
@@ -89,12 +135,14 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower()[:80] or "unnamed"
 
 
-def _save(figure: "Figure", folder: Path, *, stem: str, title: str, caption: str, dataset: str = "") -> FigureFile:
+def _save(
+    figure: "Figure", folder: Path, *, stem: str, title: str, caption: str, dataset: str = "", part: Part = "probes"
+) -> FigureFile:
     # Without a date in it, the same table gives the same file.
     figure.savefig(folder / f"{stem}.png", metadata={"Software": "trustrace"})
     figure.set_layout_engine("none")  # The layout is found once and holds for both.
     figure.savefig(folder / f"{stem}.pdf", metadata={"Creator": "trustrace", "CreationDate": None})
-    return FigureFile(stem=stem, title=title, caption=caption, dataset=dataset)
+    return FigureFile(stem=stem, title=title, caption=caption, dataset=dataset, part=part)
 
 
 def _overview_caption(views: Sequence[View]) -> str:

@@ -66,6 +66,14 @@ _QUANTITIES = (
         better="higher",
     ),
     Term(
+        name="v_information",
+        title="V-information",
+        sentence="What a linear reader can use of what the site tells about the label: the label's entropy minus the probe's "
+        "held-out log loss. At most that entropy; below 0 where the probe does worse than the base rate.",
+        unit="nats",
+        better="higher",
+    ),
+    Term(
         name="selectivity",
         title="Selectivity",
         sentence="Accuracy on the real labels minus accuracy on control labels that mean nothing: what memorising does not explain.",

@@ -1,7 +1,7 @@
 """What the pages and figures draw from: one grid of checkpoint x site for each thing that must not be mixed with another."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -92,20 +92,65 @@ class Grid:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A time in training, in tokens or steps, with its 95 % interval; NaN where there is none, and then `note` says why."""
+
+    value: float
+    lower: float
+    upper: float
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """How one measure of dependence moves over the whole of training at one site.
+
+    Attributes:
+        view: Where it was looked.
+        site: The site.
+        quantity: The measure, without what is said of it (``I(T;X)``).
+        is_calibrated: Whether it was judged between null and ceiling.
+        method: The estimator.
+        unit: What `peak` and `onset` count: ``tokens`` or ``steps``.
+        shape: ``rises then falls``, ``rises``, ``falls``, ``falls then rises`` or ``flat``.
+        q: The q-value that decides the shape.
+        tests: ``rise p``, ``rise q``, ``fall p`` and ``fall q``, where they were measured.
+        peak: Where it is highest.
+        onset: Where the rise begins.
+    """
+
+    view: View
+    site: str
+    quantity: str
+    is_calibrated: bool
+    method: str
+    unit: str
+    shape: str
+    q: float
+    tests: Mapping[str, float]
+    peak: Moment | None
+    onset: Moment | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trace:
     """Everything the table holds, addressable.
 
     Attributes:
         series: One per model, by name.
-        grids: The numbers of models.
+        grids: The numbers of probes.
         text_floors: Rows that need no model.
         notes: Distinct notes; the first is empty.
+        information: The numbers of the information plane and of the geometry beside it, in the order of the table's first mention.
+        phases: What the table says of whole courses of training.
     """
 
     series: Mapping[str, Series]
     grids: Mapping[Address, Grid]
     text_floors: tuple[Measurement, ...]
     notes: tuple[str, ...]
+    information: Mapping[Address, Grid] = field(default_factory=dict)
+    phases: tuple[Phase, ...] = ()
 
     @cached_property
     def views(self) -> tuple[View, ...]:
@@ -113,14 +158,25 @@ class Trace:
         return tuple(sorted({address.view for address in self.grids}, key=lambda view: view.preference))
 
     @cached_property
+    def information_views(self) -> tuple[View, ...]:
+        """The views of the information plane, the one to show unasked first within its dataset."""
+        found = {address.view for address in self.information} | {phase.view for phase in self.phases}
+        return tuple(sorted(found, key=lambda view: view.preference))
+
+    @cached_property
     def datasets(self) -> tuple[str, ...]:
         """Measured datasets, in the order of the five dimensions; floors alone count too."""
-        names = {view.dataset for view in self.views} | {floor.dataset for floor in self.text_floors}
+        names = {view.dataset for view in (*self.views, *self.information_views)}
+        names |= {floor.dataset for floor in self.text_floors}
         return tuple(sorted(names, key=lambda name: (_place(name.partition("/")[0], DIMENSIONS), name)))
 
     def grid(self, view: View, method: str, quantity: str, *, role: str = "measured") -> Grid | None:
         """The grid at an address; None where the table has none."""
         return self.grids.get(Address(view=view, method=method, role=role, quantity=quantity))
+
+    def dependence(self, view: View, method: str, quantity: str, *, role: str = "measured") -> Grid | None:
+        """The grid of the information plane at an address; None where the table has none."""
+        return self.information.get(Address(view=view, method=method, role=role, quantity=quantity))
 
     def floors_of(self, view: View, quantity: str) -> tuple[Measurement, ...]:
         """The text floors that `view` is to be compared with."""

@@ -13,8 +13,9 @@ from trustrace.core.errors import MissingExtraError, RunError
 from trustrace.report.contents import page_contents
 from trustrace.report.figures import FigureFile, write_figures
 from trustrace.report.grids import Trace
+from trustrace.report.packing import squeezed
 from trustrace.report.palette import DARK, LIGHT
-from trustrace.report.payload import as_json, payload, squeezed
+from trustrace.report.payload import as_json, payload
 from trustrace.report.pivoting import pivot
 from trustrace.report.run_folder import RunFolder, read_run
 

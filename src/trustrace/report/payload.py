@@ -5,16 +5,11 @@ ends keep 16 bits of mantissa (a relative error of at most 1/131,072, beyond wha
 stay in the tidy table. Bytes of equal rank are stored together, which compresses better still.
 """
 
-import base64
-import gzip
 import json
 import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
-
-import numpy as np
-from jaxtyping import Float, UInt
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.measurements import Measurement
@@ -22,12 +17,11 @@ from trustrace.report import glossary
 from trustrace.report.axis import checkpoint_axis
 from trustrace.report.findings import chosen_sites, finding
 from trustrace.report.grids import Grid, Series, Trace, View
+from trustrace.report.information_payload import information_payload
+from trustrace.report.packing import packed, plane
 from trustrace.report.palette import DARK, FLOOR_DASHES, LIGHT, depth_colours
 
 PLANES = ("value", "lower", "upper", "n", "notes")
-
-_DROPPED_BITS = 7
-"""Of the 23 bits of a float32 mantissa."""
 
 
 def payload(trace: Trace) -> dict[str, Any]:
@@ -43,7 +37,8 @@ def payload(trace: Trace) -> dict[str, Any]:
         "terms": _terms(trace),
         "dashes": {name: dash[1] for name, dash in FLOOR_DASHES.items()},
         "palettes": {"light": asdict(LIGHT), "dark": asdict(DARK)},
-        "numbers": packed(grids),
+        "numbers": packed([plane(grid, name) for grid in grids for name in PLANES]),
+        "information": information_payload(trace),
     }
 
 
@@ -51,31 +46,6 @@ def as_json(content: dict[str, Any]) -> str:
     """JSON that may stand inside a script element: no character in it can end the element or open a comment."""
     text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def squeezed(content: bytes) -> str:
-    """Gzip, then base64; equal content gives equal text."""
-    return base64.b64encode(gzip.compress(content, compresslevel=9, mtime=0)).decode("ascii")
-
-
-def packed(grids: Iterable[Grid]) -> str:
-    """The planes of all `grids` as text."""
-    planes = [_plane(grid, name) for grid in grids for name in PLANES]
-    numbers = np.concatenate(planes) if planes else np.zeros(0, dtype="<f4")
-    return squeezed(numbers.view(np.uint8).reshape(-1, 4).T.tobytes())
-
-
-def _plane(grid: Grid, name: str) -> Float[np.ndarray, " cell"]:
-    numbers = np.ascontiguousarray(getattr(grid, name).ravel(), dtype="<f4")
-    return _rounded(numbers) if name in {"value", "lower", "upper"} else numbers
-
-
-def _rounded(numbers: Float[np.ndarray, " cell"]) -> Float[np.ndarray, " cell"]:
-    """To the nearest float whose last mantissa bits are zero; what is not finite stays as it is."""
-    bits: UInt[np.ndarray, " cell"] = numbers.view("<u4")
-    half = np.uint32(1 << (_DROPPED_BITS - 1))
-    mask = np.uint32(0xFFFFFFFF << _DROPPED_BITS & 0xFFFFFFFF)
-    return np.where(np.isfinite(numbers), ((bits + half) & mask).view("<f4"), numbers).astype("<f4")
 
 
 def _series(series: Series) -> dict[str, Any]:

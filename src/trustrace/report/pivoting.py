@@ -14,6 +14,8 @@ from trustrace.core.errors import ConfigError, RunError
 from trustrace.core.measurements import Measurement
 from trustrace.core.sites import Site
 from trustrace.report.grids import UNMEASURED, Address, Grid, Series, Trace, View
+from trustrace.report.information import is_information
+from trustrace.report.phases import without_phases
 from trustrace.report.run_folder import COLUMNS
 
 INITIALISATION = "random_init_"
@@ -30,12 +32,16 @@ def pivot(table: pa.Table) -> Trace:
         RunError: two rows claim the same place, so that one of them would be lost.
     """
     needs_model = pc.not_equal(pc.fill_null(table.column("checkpoint"), ""), "")
-    rows = _encode(table.filter(needs_model))
+    of_models, phases = without_phases(table.filter(needs_model))
+    rows = _encode(of_models)
+    grids = {grid.address: grid for grid in _grids(rows)}
     return Trace(
         series=rows.series,
-        grids={grid.address: grid for grid in _grids(rows)},
+        grids={address: grid for address, grid in grids.items() if not is_information(address.quantity)},
         text_floors=_text_floors(table.filter(pc.invert(needs_model))),
         notes=rows.notes,
+        information={address: grid for address, grid in grids.items() if is_information(address.quantity)},
+        phases=phases,
     )
 
 

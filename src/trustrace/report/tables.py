@@ -90,7 +90,7 @@ def floors(trace: Trace) -> TextTable:
 def notes(trace: Trace) -> tuple[tuple[str, int], ...]:
     """Every note that a number of the table carries, and how many carry it; the most frequent first."""
     counts = np.zeros(len(trace.notes), dtype=np.int64)
-    for grid in trace.grids.values():
+    for grid in (*trace.grids.values(), *trace.information.values()):
         counts += np.bincount(grid.notes[grid.notes > 0], minlength=len(counts))
     tally = {note: int(count) for note, count in zip(trace.notes, counts, strict=True) if count}
     for floor in trace.text_floors:
