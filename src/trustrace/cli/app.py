@@ -194,15 +194,19 @@ def measure(
     statements: Path,
     out: Out,
     protocol: Annotated[list[ProtocolName] | None, typer.Option(help="Repeat it for several.")] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(help="Mean input embeddings of the same statements (capture --site embed --position mean)."),
+    ] = None,
+    information: Annotated[bool, typer.Option(help="Measure dependence on input and label as well.")] = True,
     seed: Seed = 0,
 ) -> None:
     """Probe activations captured elsewhere: tensors named by site, rows in the order of STATEMENTS."""
     from trustrace.cli.view import say, show_table
-    from trustrace.measures.config import ProbingConfig
-    from trustrace.studies.measuring import accuracies, measure_files
+    from trustrace.studies.measuring import accuracies, dependences, measure_files
 
-    rows = measure_files(
-        activations, statements, out=out, config=ProbingConfig(), protocols=protocols_of(protocol), seed=seed
-    )
+    protocols = protocols_of(protocol)
+    rows = measure_files(activations, statements, inputs, out=out, protocols=protocols, informed=information, seed=seed)
     show_table("accuracy", accuracies(rows))
+    show_table("dependence", dependences(rows))
     say(f"table: {out}")

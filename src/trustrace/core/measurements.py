@@ -1,8 +1,11 @@
 """A number that knows what it is: one row of the tidy table."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
+
+from jaxtyping import Float
+from numpy import ndarray
 
 from trustrace.core.checkpoints import Checkpoint
 
@@ -12,6 +15,9 @@ Protocol = Literal["rigorous", "published"]
 Role = Literal["measured", "floor", "control", "null", "ceiling"]
 """``floor``: what is reached without a trained model. ``control``: what a probe reaches on labels that mean nothing, or a measure of
 dependence on noise of the same size. ``null``: what permuted rows give. ``ceiling``: the most that a measure can reach."""
+
+
+Replicates = Float[ndarray, " draw"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +34,7 @@ class Estimate:
         n_groups: Groups among them: the unit of resampling.
         role: Measured, floor or control.
         note: What a reader must know about this one number; mostly empty.
+        replicates: The bootstrap draws behind the interval, where a curve over checkpoints needs them; no column of the table.
     """
 
     quantity: str
@@ -39,6 +46,7 @@ class Estimate:
     n_groups: int
     role: Role = "measured"
     note: str = ""
+    replicates: Replicates | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +87,9 @@ class Measurement:
         site: str = "",
         position: str = "",
     ) -> "Measurement":
-        """`estimate`, taken on `dataset` at `site` of `checkpoint`."""
-        return cls(
-            **{field.name: getattr(estimate, field.name) for field in fields(Estimate)},
+        """`estimate`, taken on `dataset` at `site` of `checkpoint`; with its replicates where it has some."""
+        row = cls(
+            **{one.name: getattr(estimate, one.name) for one in fields(Estimate) if one.name != "replicates"},
             dataset=dataset,
             checkpoint=checkpoint.key if checkpoint else "",
             step=checkpoint.step if checkpoint else None,
@@ -91,3 +99,13 @@ class Measurement:
             protocol=protocol,
             seed=seed,
         )
+        if estimate.replicates is None:
+            return row
+        return ReplicatedMeasurement(**vars(row), replicates=estimate.replicates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicatedMeasurement(Measurement):
+    """A row with the bootstrap draws behind its interval, by which curves over checkpoints are judged; they are no column of the table."""
+
+    replicates: Replicates = field(compare=False, repr=False)

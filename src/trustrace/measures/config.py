@@ -48,3 +48,37 @@ class ProbingConfig(Config):
         if list(self.regularisers) != sorted(set(self.regularisers)):
             raise ValueError(f"regularisers must ascend without repeats, got {list(self.regularisers)}")
         return self
+
+
+Width = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["median"]
+"""A bandwidth σ of the Gaussian kernel exp(-||x - x'||² / 2 σ² d) on features of mean variance 1: one bandwidth serves layers of any width.
+``median`` takes the median distance for σ."""
+
+
+class InformationConfig(Config):
+    """How dependence on the input and on the label is measured under the protocol ``rigorous``; ``published`` has no options.
+
+    Attributes:
+        widths: Kernel widths; the first is the one whose course over training is judged, the others show how much hangs on it.
+        ridge: ε of normalised HSIC, a share of the number of statements.
+        features: What is seen of an activation; see :data:`Features`.
+        permutations: Labellings drawn for each null.
+        bootstrap_draws: Bootstrap samples of groups behind each interval.
+        max_statements: At most so many statements, in whole groups drawn by the seed: cost grows with their cube, and values depend on
+            their number, so that only equal numbers compare. None takes all.
+        components: Principal components that the nearest-neighbour estimators see; None leaves these estimators out.
+    """
+
+    widths: Annotated[tuple[Width, ...], Field(min_length=1)] = (50.0, 100.0, 200.0, 400.0, "median")
+    ridge: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-5
+    features: Features = "unit_rms"
+    permutations: Annotated[int, Field(ge=20)] = 200
+    bootstrap_draws: Annotated[int, Field(ge=100)] = 400
+    max_statements: Annotated[int, Field(ge=10)] | None = 2000
+    components: Annotated[int, Field(ge=1, le=10)] | None = 3
+
+    @model_validator(mode="after")
+    def _require_distinct_widths(self) -> "InformationConfig":
+        if len(set(self.widths)) < len(self.widths):
+            raise ValueError(f"widths must differ, got {list(self.widths)}")
+        return self

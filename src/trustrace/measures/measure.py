@@ -1,7 +1,8 @@
 """From activations to the tidy table: every probing quantity at every site, one site in memory at a time."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +15,15 @@ from trustrace.core.draws import generator
 from trustrace.core.errors import AlignmentError, MeasurementError
 from trustrace.core.measurements import Estimate, Measurement, Protocol
 from trustrace.core.statements import Statements
-from trustrace.measures.config import ProbingConfig
+from trustrace.measures.config import InformationConfig, ProbingConfig
 from trustrace.measures.controls import ControlTask, control_log_odds, control_task
 from trustrace.measures.description_length import Portions, code_lengths, mixture_bits, portions
 from trustrace.measures.folds import Fold, evaluation_pairs
+from trustrace.measures.information.course import Course, course
+from trustrace.measures.information.inputs import FIRST_BLOCK, FixedInputs
 from trustrace.measures.mean_probes import mass_mean_scores, mean_probe, whitened_mean_scores
 from trustrace.measures.probing import FoldSpace, Probe, fold_spaces, logistic_probe
-from trustrace.measures.published import published_accuracy
+from trustrace.measures.published import published_accuracy, published_information, published_smoother
 from trustrace.measures.scoring import Sample, Weights, correct, mean, scores
 from trustrace.measures.spaces import require_finite
 
@@ -57,16 +60,19 @@ def measure(
     config: ProbingConfig,
     protocol: Protocol,
     seed: int,
+    information: InformationConfig | None = None,
+    inputs: FixedInputs | None = None,
     sites: Sequence[str] | None = None,
     device: torch.device | str = "cpu",
 ) -> list[Measurement]:
-    """Probe `activations` for the labels of `statements`.
+    """Probe `activations` for the labels of `statements`, and measure what they keep of input and label.
 
     Under ``rigorous``, per site: ``accuracy``, ``auroc``, ``log_loss`` (nats), ``ece`` and ``information_bound`` (nats) of the methods
     ``logistic``, ``mass_mean`` and ``whitened_mean``, out of fold; of ``logistic`` also ``selection_log_loss`` (nats, from inner folds of
     training rows: the number by which a site may be chosen), the control task's ``accuracy`` (role ``control``), ``selectivity``, ``mdl``
     (bits per statement) and ``compression``. With several sites, the scores of ``logistic`` come once more at the site
-    ``chosen``: each fold at the site that its own training rows prefer. Under ``published``, per site: ``accuracy``.
+    ``chosen``: each fold at the site that its own training rows prefer. With `information`, per site also ``I(T;X)`` and its like (see
+    :mod:`trustrace.measures.information`). Under ``published``, per site: ``accuracy``, and with `information` the scripts' two numbers.
 
     Args:
         activations: One row per statement, in the order of `statements`.
@@ -74,6 +80,8 @@ def measure(
         config: How probes are fitted.
         protocol: Which conventions are followed.
         seed: Of folds, control labels, portions and bootstrap.
+        information: How dependence on input and label is measured; None leaves it out.
+        inputs: What the statements are to no model; by default the words of the texts.
         sites: Which sites; all of them by default.
         device: Where the linear algebra runs.
 
@@ -85,35 +93,20 @@ def measure(
         MeasurementError: a site or protocol is unknown, a value is not finite, or labels and groups do not allow the folds.
     """
     wanted = _select(activations, sites)
-    if len(activations) != len(statements):
-        raise AlignmentError(
-            f"{statements.name}: {len(statements)} statements but {len(activations)} activations of {activations.checkpoint.key}; "
-            "both must come from the same rows in the same order: capture again"
-        )
-    if activations.fingerprint not in ("", statements.texts_fingerprint):
-        raise AlignmentError(
-            f"{activations.path} was captured from other statements than {statements.name}, or from the same in another order; "
-            "measure it against the file it was captured from, or capture again"
-        )
+    _require_same_statements(activations, statements)
     _require_both_labels(statements)
-    if protocol not in ("rigorous", "published"):
+    if protocol == "published":
+        estimates = _published_sites(activations, wanted, statements, informed=information is not None, device=device)
+    elif protocol == "rigorous":
+        design = _design(statements, config=config, seed=seed)
+        shared = (
+            course(activations, statements, inputs=inputs, config=information, seed=seed, device=device)
+            if information
+            else None
+        )
+        estimates = _rigorous_sites(activations, wanted, statements, design, shared, config=config, device=device)
+    else:
         raise MeasurementError(f"unknown protocol {protocol!r}; protocols are 'rigorous' and 'published'")
-    design = _design(statements, config=config, seed=seed) if protocol == "rigorous" else None
-    estimates: list[tuple[str, Estimate]] = []
-    probes: dict[str, Probe] = {}
-    for site in wanted:
-        try:
-            values = activations.values(site).to(device)
-            require_finite(values)
-            if design is None:
-                estimates.append((site, _published(values, statements)))
-                continue
-            found, probes[site] = _rigorous(values, design, config=config)
-        except MeasurementError as error:
-            raise MeasurementError(f"{statements.name} at {site} of {activations.checkpoint.key}: {error}") from error
-        estimates += [(site, estimate) for estimate in found]
-    if design and len(probes) > 1:
-        estimates += [(CHOSEN, estimate) for estimate in _chosen(probes, design)]
     return [
         Measurement.of(
             estimate,
@@ -126,6 +119,76 @@ def measure(
         )
         for site, estimate in estimates
     ]
+
+
+def _rigorous_sites(
+    activations: Activations,
+    sites: Sequence[str],
+    statements: Statements,
+    design: _Design,
+    shared: Course | None,
+    *,
+    config: ProbingConfig,
+    device: torch.device | str,
+) -> Iterator[tuple[str, Estimate]]:
+    """Every site's estimates, then those of the sites that folds choose."""
+    probes: dict[str, Probe] = {}
+    for site in sites:
+        with _naming(activations, statements, site):
+            found, probes[site] = _rigorous(_values(activations, site, device), design, shared, config=config)
+        yield from ((site, estimate) for estimate in found)
+    if len(probes) > 1:
+        yield from ((CHOSEN, estimate) for estimate in _chosen(probes, design))
+
+
+def _published_sites(
+    activations: Activations,
+    sites: Sequence[str],
+    statements: Statements,
+    *,
+    informed: bool,
+    device: torch.device | str,
+) -> Iterator[tuple[str, Estimate]]:
+    """The scripts' accuracy and, where asked for, their two dependences."""
+    labels = np.asarray(statements.labels)
+    has_first = informed and FIRST_BLOCK in activations.sites
+    first = published_smoother(_values(activations, FIRST_BLOCK, device)) if has_first else None
+    for site in sites:
+        with _naming(activations, statements, site):
+            values = _values(activations, site, device)
+            yield site, published_accuracy(values, labels, groups=statements.groups)
+            if informed:
+                own = first if site == FIRST_BLOCK else published_smoother(values)
+                for estimate in published_information(own, first, labels, groups=statements.groups):
+                    yield site, estimate
+
+
+def _values(activations: Activations, site: str, device: torch.device | str) -> Tensor:
+    values = activations.values(site).to(device)
+    require_finite(values)
+    return values
+
+
+@contextmanager
+def _naming(activations: Activations, statements: Statements, site: str) -> Iterator[None]:
+    """Say where it was that a number could not be computed."""
+    try:
+        yield
+    except MeasurementError as error:
+        raise MeasurementError(f"{statements.name} at {site} of {activations.checkpoint.key}: {error}") from error
+
+
+def _require_same_statements(activations: Activations, statements: Statements) -> None:
+    if len(activations) != len(statements):
+        raise AlignmentError(
+            f"{statements.name}: {len(statements)} statements but {len(activations)} activations of {activations.checkpoint.key}; "
+            "both must come from the same rows in the same order: capture again"
+        )
+    if activations.fingerprint not in ("", statements.texts_fingerprint):
+        raise AlignmentError(
+            f"{activations.path} was captured from other statements than {statements.name}, or from the same in another order; "
+            "measure it against the file it was captured from, or capture again"
+        )
 
 
 def _select(activations: Activations, sites: Sequence[str] | None) -> Sequence[str]:
@@ -175,11 +238,9 @@ def _design(statements: Statements, *, config: ProbingConfig, seed: int) -> _Des
     )
 
 
-def _published(values: Tensor, statements: Statements) -> Estimate:
-    return published_accuracy(values, np.asarray(statements.labels), groups=statements.groups)
-
-
-def _rigorous(values: Tensor, design: _Design, *, config: ProbingConfig) -> tuple[list[Estimate], Probe]:
+def _rigorous(
+    values: Tensor, design: _Design, shared: Course | None, *, config: ProbingConfig
+) -> tuple[list[Estimate], Probe]:
     """Every estimate at one site, and its logistic probe."""
     spaces = fold_spaces(values, design.pairs, features=config.features)
     labels = torch.from_numpy(design.labels).double().to(values.device)
@@ -192,7 +253,8 @@ def _rigorous(values: Tensor, design: _Design, *, config: ProbingConfig) -> tupl
         log_odds = mean_probe(direction, spaces, labels, design.pairs, regularisers=probe.regularisers)
         estimates += scores(design.sample, log_odds[design.tested], method=method, note=note)
     estimates += _control(spaces, probe, design, note=note)
-    return estimates + _description(values, spaces, labels, design, config=config), probe
+    estimates += _description(values, spaces, labels, design, config=config)
+    return estimates + (shared.at(values, spaces, features=config.features) if shared else []), probe
 
 
 def _chosen(probes: Mapping[str, Probe], design: _Design) -> list[Estimate]:

@@ -4,20 +4,34 @@ Activations are standardised in single precision by the mean and the unbiased st
 first 80 % of the rows in file order train scikit-learn's ``LogisticRegression`` with its defaults; the rest are scored by accuracy. Known
 to be unsound (a leak, no groups, no regulariser chosen, no interval), and kept so. Only what the scripts hide is shown: a fit that did not
 converge.
+
+The scripts' dependence is normalised HSIC on the training rows so standardised: kernels exp(-||x - x'||² / 2 σ² d) with σ = 50, ridge
+1e-5 n, X the first block's output of the same checkpoint, and for labels the same kernel of width one. The scripts evaluate it in single
+precision with inverses of matrices that are not symmetric, which gives negative values; here the same formula is evaluated in double
+precision.
 """
 
 import math
 import warnings
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from trustrace.core.errors import MeasurementError
-from trustrace.core.measurements import Estimate
+from trustrace.core.measurements import Estimate, Role
 from trustrace.measures.folds import file_order_pair
+from trustrace.measures.information.dependence import RIDGE
+from trustrace.measures.information.kernels import LabelKernel, gaussian, squared_distances
+from trustrace.measures.information.label_pairs import label_ceiling
+from trustrace.measures.information.operators import Operator, inner, smoother
+from trustrace.measures.spaces import symmetric_product
+
+BANDWIDTH = 50.0
+"""σ of the scripts."""
 
 
 def published_accuracy(
@@ -53,8 +67,58 @@ def published_accuracy(
     return _estimate(accuracy, groups, pair.test, note=note)
 
 
-def _estimate(value: float, groups: tuple[str, ...], test: np.ndarray, *, note: str) -> Estimate:
-    scored = {group for group, tested in zip(groups, test, strict=True) if tested}
+def published_smoother(values: Float[Tensor, "statement d_model"]) -> Operator | None:
+    """The smoother of the training rows, standardised by all rows; None where the scripts would divide by zero."""
+    x = values.double()
+    deviation = x.std(dim=0)
+    if not bool((deviation > 0).all()):
+        return None
+    train = torch.from_numpy(file_order_pair(len(x)).train).to(x.device)
+    distances = squared_distances(symmetric_product(((x - x.mean(dim=0)) / deviation)[train]))
+    return smoother(gaussian(distances, scale=2 * BANDWIDTH**2 * x.shape[1]), ridge=RIDGE)
+
+
+def published_information(
+    t: Operator | None, first: Operator | None, labels: Int[np.ndarray, " statement"], *, groups: tuple[str, ...]
+) -> list[Estimate]:
+    """The scripts' I(T;X) and I(T;Y), and the most that I(T;Y) can be.
+
+    Args:
+        t: The smoother of T.
+        first: That of X, the output of the first block on the same rows; None where it was not captured.
+        labels: 0 or 1 each; both occur among the training rows.
+        groups: Counted, not used.
+    """
+    train = file_order_pair(len(labels)).train
+    label = LabelKernel.of(labels[train], unlike=math.exp(-1 / (2 * BANDWIDTH**2)))
+    strength = label_ceiling(label.strength, int(train.sum()), ridge=RIDGE)
+
+    def row(quantity: str, value: float, *, note: str = "", role: Role = "measured") -> Estimate:
+        return _estimate(value, groups, train, quantity=quantity, method=f"nhsic_{BANDWIDTH:g}", note=note, role=role)
+
+    ceiling = row("I(T;Y)", strength, role="ceiling")
+    if t is None:
+        note = "a feature is constant over all rows, and the scripts divide by its deviation"
+        return [row("I(T;X)", math.nan, note=note), row("I(T;Y)", math.nan, note=note), ceiling]
+    direction = label.direction.to(t.matrix.device)
+    on_label = row("I(T;Y)", max(0.0, strength * float(direction @ t.matrix @ direction)))
+    if first is None:
+        note = "the first block was not captured, or one of its features is constant"
+        return [row("I(T;X)", math.nan, note=note), on_label, ceiling]
+    return [row("I(T;X)", max(0.0, inner(first, t))), on_label, ceiling]
+
+
+def _estimate(
+    value: float,
+    groups: tuple[str, ...],
+    rows: np.ndarray,
+    *,
+    note: str,
+    quantity: str = "accuracy",
+    method: str = "logistic",
+    role: Role = "measured",
+) -> Estimate:
+    scored = {group for group, counted in zip(groups, rows, strict=True) if counted}
     return Estimate(
-        quantity="accuracy", method="logistic", value=value, n=int(test.sum()), n_groups=len(scored), note=note
+        quantity=quantity, method=method, value=value, n=int(rows.sum()), n_groups=len(scored), note=note, role=role
     )

@@ -77,6 +77,10 @@ class WideSpace:
         """The space as an operator in single precision."""
         return self.double.to(torch.float32)
 
+    def inner_products(self, rows: Bool[Tensor, " statement"]) -> Float64[Tensor, "taken taken"]:
+        """X X' of some rows."""
+        return self.gram if bool(rows.all()) else self.gram[rows][:, rows]
+
     def take(self, rows: Bool[Tensor, " statement"]) -> "WideSpace":
         """The same space for some of its rows."""
         return WideSpace(gram=self.gram[rows][:, rows], d_model=self.d_model)
@@ -132,6 +136,10 @@ class TallSpace:
         """The space as an operator in single precision."""
         return self.double.to(torch.float32)
 
+    def inner_products(self, rows: Bool[Tensor, " statement"]) -> Float64[Tensor, "taken taken"]:
+        """X X' of some rows."""
+        return symmetric_product(self.coordinates[rows])
+
     def take(self, rows: Bool[Tensor, " statement"]) -> "TallSpace":
         """The same space for some of its rows."""
         return TallSpace(coordinates=self.coordinates[rows], d_model=self.d_model)
@@ -167,18 +175,25 @@ def feature_space(
     Raises:
         MeasurementError: a value is NaN or infinite, there are fewer than two rows, or ``zscore`` lacks its training rows.
     """
-    require_finite(values)
-    centred = _prepare(values, features=features, train=train)
-    size = torch.linalg.vector_norm(centred)
-    centred -= centred.mean(0)
-    if torch.linalg.vector_norm(centred) <= CONSTANT * size:
-        centred.zero_()
+    centred = _centred(values, features=features, train=train)
     n, d_model = values.shape
     # An iteration costs n² products in a wide space and 2 n d_model in a tall one.
     if n <= 2 * d_model:
         return WideSpace(gram=symmetric_product(centred), d_model=d_model)
     axes = torch.linalg.eigh(centred.T @ centred)[1]
     return TallSpace(coordinates=centred @ axes, d_model=d_model)
+
+
+def inner_products(
+    values: Float[Tensor, "statement d_model"], *, features: Features
+) -> Float64[Tensor, "statement statement"]:
+    """X X' of the centred features of `values`; ``zscore`` uses the mean and deviation of all of them.
+
+    Raises:
+        MeasurementError: a value is NaN or infinite, or there are fewer than two rows.
+    """
+    everything = torch.ones(len(values), dtype=torch.bool, device=values.device)
+    return symmetric_product(_centred(values, features=features, train=everything))
 
 
 def require_finite(values: Float[Tensor, "statement d_model"]) -> None:
@@ -211,6 +226,19 @@ def symmetric_product(x: Float64[Tensor, "statement d_model"]) -> Float64[Tensor
         gram[start:stop, :stop] = block
         gram[:stop, start:stop] = block.T
     return gram
+
+
+def _centred(
+    values: Float[Tensor, "statement d_model"], *, features: Features, train: Bool[Tensor, " statement"] | None
+) -> Float64[Tensor, "statement d_model"]:
+    """The features less their mean; all zero where they do not differ."""
+    require_finite(values)
+    centred = _prepare(values, features=features, train=train)
+    size = torch.linalg.vector_norm(centred)
+    centred -= centred.mean(0)
+    if torch.linalg.vector_norm(centred) <= CONSTANT * size:
+        centred.zero_()
+    return centred
 
 
 def _prepare(

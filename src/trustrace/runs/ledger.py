@@ -5,6 +5,7 @@ A run folder::
     study.json              what the folder is for; another study is refused
     units/<unit>/           one folder a finished unit, published by a single rename:
         measurements.parquet    its rows
+        replicates.npz          bootstrap draws of the rows whose curves over checkpoints are judged, where there are such rows
         record.json             its inputs and what it cost
     failures/<unit>.json    why a unit failed; removed when it succeeds
     measurements.parquet    the tidy table: the rows of all units, in the study's order
@@ -26,10 +27,10 @@ from typing import IO, Any
 import pyarrow as pa
 
 from trustrace.core.errors import RunError
-from trustrace.core.measurements import Measurement
+from trustrace.core.measurements import Measurement, ReplicatedMeasurement
 from trustrace.runs.files import SCRATCH, publishing, replacing
 from trustrace.runs.identity import Unit
-from trustrace.runs.table import SCHEMA, as_table, read_table, write_table
+from trustrace.runs.table import SCHEMA, as_table, read_replicates, read_table, write_replicates, write_table
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Ledger:
         """Record `rows` as the answer of `unit`; from here on it is never computed again."""
         with publishing(self._home(unit)) as scratch:
             write_table(as_table(rows), scratch / "measurements.parquet")
+            write_replicates(rows, scratch / "replicates.npz")
             _write_json(
                 scratch / "record.json",
                 {"step": unit.step, "name": unit.name, "inputs": unit.inputs, "seconds": seconds},
@@ -90,6 +92,10 @@ class Ledger:
     def measurements_of(self, unit: Unit) -> list[Measurement]:
         """The recorded rows of a finished `unit`, as values."""
         return [Measurement(**row) for row in self.rows_of(unit).to_pylist()]
+
+    def replicated_of(self, unit: Unit) -> list[ReplicatedMeasurement]:
+        """The recorded rows of a finished `unit` that have replicates."""
+        return read_replicates(self.measurements_of(unit), self._home(unit) / "replicates.npz")
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:

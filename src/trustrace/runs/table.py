@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trustrace.core.errors import RunError
-from trustrace.core.measurements import Measurement
+from trustrace.core.measurements import Measurement, ReplicatedMeasurement
 from trustrace.runs.files import replacing
 
 _ARROW = {"value": pa.float64(), "lower": pa.float64(), "upper": pa.float64()} | dict.fromkeys(
@@ -27,6 +28,25 @@ def write_table(table: pa.Table, path: Path) -> None:
     """Write `table` as Parquet, whole or not at all; equal tables give equal bytes."""
     with replacing(path) as scratch:
         pq.write_table(table, scratch, compression="zstd", write_statistics=True)
+
+
+def write_replicates(rows: Sequence[Measurement], path: Path) -> None:
+    """Write the draws of those of `rows` that have some, in single precision; no file where none has."""
+    places = [place for place, row in enumerate(rows) if isinstance(row, ReplicatedMeasurement)]
+    if places:
+        draws = np.stack([row.replicates for row in rows if isinstance(row, ReplicatedMeasurement)])
+        np.savez(path, places=np.asarray(places), draws=draws.astype(np.float32))
+
+
+def read_replicates(rows: Sequence[Measurement], path: Path) -> list[ReplicatedMeasurement]:
+    """Those of `rows` that have draws at `path`, with them."""
+    if not path.is_file():
+        return []
+    with np.load(path) as stored:
+        places, draws = stored["places"].tolist(), stored["draws"].astype(np.float64)
+    return [
+        ReplicatedMeasurement(**vars(rows[place]), replicates=own) for place, own in zip(places, draws, strict=True)
+    ]
 
 
 def read_table(path: Path) -> pa.Table:

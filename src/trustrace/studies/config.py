@@ -8,7 +8,7 @@ from trustrace.core.config import Config
 from trustrace.core.errors import ConfigError
 from trustrace.core.measurements import Protocol
 from trustrace.core.sites import Position, Site
-from trustrace.measures.config import ProbingConfig
+from trustrace.measures.config import InformationConfig, ProbingConfig
 from trustrace.models.selection import Selection
 
 
@@ -82,6 +82,7 @@ class TraceConfig(Config):
         trust_remote_code: Run code that comes with the checkpoints; only for sources you trust.
         random_init_seeds: Models of the same architecture with fresh weights, measured as floors.
         probing: The probes.
+        information: What representations keep of input and label; null leaves it out.
         seed: The seed of every draw.
     """
 
@@ -97,6 +98,7 @@ class TraceConfig(Config):
     trust_remote_code: bool = False
     random_init_seeds: tuple[int, ...] = (0,)
     probing: ProbingConfig = ProbingConfig()
+    information: InformationConfig | None = InformationConfig()
     seed: int = 0
 
     @field_validator("sites")

@@ -40,6 +40,11 @@ class Plan:
     datasets: tuple[Statements, ...]
     subjects: tuple[Subject, ...]
 
+    @property
+    def last(self) -> Subject:
+        """The last checkpoint of the series: where the inputs' embedding is taken from."""
+        return self.subjects[-1]
+
     @cached_property
     def units(self) -> tuple[Unit, ...]:
         """All units, in the order of the table."""
@@ -65,6 +70,9 @@ class Plan:
             "dtype": study.dtype,
             "truncation": study.truncation,
         }
+        if study.information:
+            last = self.last.checkpoint
+            inputs["last"] = [last.key, last.commit]
         return Unit(step="trace", name=f"{checkpoint.key}/{statements.name}", inputs=inputs)
 
     def _shared(self, statements: Statements) -> dict[str, Any]:
@@ -72,6 +80,7 @@ class Plan:
             "dataset": [statements.name, statements.fingerprint],
             "protocols": self.study.protocols,
             "probing": self.study.probing.model_dump(mode="json"),
+            "information": self.study.information and self.study.information.model_dump(mode="json"),
             "seed": self.study.seed,
         }
 

@@ -1,7 +1,7 @@
 """Trace: every dataset, at every site, of every checkpoint."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,15 @@ from trustrace.core.progress import Progress, silent
 from trustrace.core.statements import Statements
 from trustrace.datasets.audit import audit
 from trustrace.measures.floors import text_floors
+from trustrace.measures.information.inputs import FixedInputs
 from trustrace.measures.measure import measure
 from trustrace.models.language_model import LanguageModel
 from trustrace.runs.identity import Unit
 from trustrace.runs.ledger import Ledger
 from trustrace.runs.manifest import environment
 from trustrace.studies.config import TraceConfig
+from trustrace.studies.inputs import fixed_inputs
+from trustrace.studies.phases import course_units, judged, phases_unit
 from trustrace.studies.planning import Plan, Subject, plan_trace
 from trustrace.studies.settings import Settings
 
@@ -72,8 +75,8 @@ def run_trace(study: TraceConfig, *, out: Path, settings: Settings, progress: Pr
         try:
             for statements in plan.datasets:
                 _record_floors(trace, statements)
-            for subject in plan.subjects:
-                _record_subject(trace, subject)
+            _record_subjects(trace)
+            _record_phases(trace)
         finally:
             _conclude(trace, started=started)
         _require_success(trace)
@@ -81,7 +84,7 @@ def run_trace(study: TraceConfig, *, out: Path, settings: Settings, progress: Pr
 
 
 def measure_statements(
-    model: LanguageModel, statements: Statements, *, study: TraceConfig, trace: _Trace
+    model: LanguageModel, statements: Statements, *, study: TraceConfig, trace: _Trace, inputs: FixedInputs | None
 ) -> list[Measurement]:
     """Capture `statements` in `model` and measure them under every protocol; the activations are gone afterwards."""
     with trace.ledger.scratch() as folder:
@@ -98,7 +101,16 @@ def measure_statements(
         )
         device = trace.settings.torch_device()
         measured = [
-            measure(activations, statements, config=study.probing, protocol=protocol, seed=study.seed, device=device)
+            measure(
+                activations,
+                statements,
+                config=study.probing,
+                protocol=protocol,
+                seed=study.seed,
+                information=study.information,
+                inputs=inputs,
+                device=device,
+            )
             for protocol in study.protocols
         ]
     return [row for rows in measured for row in rows]
@@ -119,10 +131,55 @@ def _record_floors(trace: _Trace, statements: Statements) -> None:
     trace.attempt(unit, floors)
 
 
-def _record_subject(trace: _Trace, subject: Subject) -> None:
+def _record_subjects(trace: _Trace) -> None:
+    """Measure what is not finished; the inputs of its datasets are read in the last checkpoint before all else."""
+    pending = {subject.checkpoint.key: _pending(trace, subject) for subject in trace.plan.subjects}
+    names = {statements.name for units in pending.values() for _, statements in units}
+    wanted = [statements for statements in trace.plan.datasets if statements.name in names]
+    if not wanted:
+        return
+    with trace.ledger.scratch() as folder:
+        try:
+            inputs = _inputs(trace, wanted, folder)
+        except UNIT_ERRORS as error:
+            for unit, _ in (one for units in pending.values() for one in units):
+                trace.ledger.fail(unit, error)
+            return
+        for subject in trace.plan.subjects:
+            _record_subject(trace, subject, pending[subject.checkpoint.key], inputs)
+
+
+def _record_phases(trace: _Trace) -> None:
+    """Judge the courses over training; a checkpoint that is missing leaves a gap in them."""
+    units = course_units(trace.plan, trace.ledger)
+    unit = phases_unit(trace.plan, units)
+    if units and not trace.ledger.is_finished(unit):
+        trace.attempt(unit, lambda: judged(trace.ledger, units, seed=trace.plan.study.seed))
+
+
+def _pending(trace: _Trace, subject: Subject) -> list[tuple[Unit, Statements]]:
+    units = [(trace.plan.trace_unit(subject, statements), statements) for statements in trace.plan.datasets]
+    return [(unit, statements) for unit, statements in units if not trace.ledger.is_finished(unit)]
+
+
+def _inputs(trace: _Trace, datasets: Sequence[Statements], folder: Path) -> Mapping[str, FixedInputs]:
+    """The inputs by dataset; none where no measure asks for them."""
+    if trace.plan.study.information is None or "rigorous" not in trace.plan.study.protocols:
+        return {}
+    last = trace.plan.last
+    try:
+        return fixed_inputs(last.load(), datasets, study=trace.plan.study, settings=trace.settings, folder=folder)
+    except ModelError as error:
+        raise type(error)(
+            f"the inputs of every unit are read in the last checkpoint, {last.checkpoint.key}, which cannot be used: {error}; "
+            "mend it, leave it out of `select`, or set `information: null`"
+        ) from error
+
+
+def _record_subject(
+    trace: _Trace, subject: Subject, pending: list[tuple[Unit, Statements]], inputs: Mapping[str, FixedInputs]
+) -> None:
     """Load the model once, and measure every dataset that is not finished in it."""
-    pending = [(trace.plan.trace_unit(subject, statements), statements) for statements in trace.plan.datasets]
-    pending = [(unit, statements) for unit, statements in pending if not trace.ledger.is_finished(unit)]
     if not pending:
         return
     try:
@@ -132,18 +189,20 @@ def _record_subject(trace: _Trace, subject: Subject) -> None:
             trace.ledger.fail(unit, error)
         return
     for unit, statements in pending:
-        trace.attempt(unit, partial(_measured, trace, subject, model, statements))
+        trace.attempt(unit, partial(_measured, trace, subject, model, statements, inputs.get(statements.name)))
 
 
-def _measured(trace: _Trace, subject: Subject, model: LanguageModel, statements: Statements) -> list[Measurement]:
-    rows = measure_statements(model, statements, study=trace.plan.study, trace=trace)
+def _measured(
+    trace: _Trace, subject: Subject, model: LanguageModel, statements: Statements, inputs: FixedInputs | None
+) -> list[Measurement]:
+    rows = measure_statements(model, statements, study=trace.plan.study, trace=trace, inputs=inputs)
     return [replace(row, role="floor") if subject.role == "floor" and row.role == "measured" else row for row in rows]
 
 
 def _conclude(trace: _Trace, *, started: float) -> None:
     """Write what can be said of the run as it stands, finished or not."""
     ledger, plan = trace.ledger, trace.plan
-    table = ledger.collect(plan.units)
+    table = ledger.collect([*plan.units, phases_unit(plan, course_units(plan, ledger))])
     ledger.write("audit.json", [_audit(ledger, plan, statements) for statements in plan.datasets])
     ledger.write("manifest.json", _manifest(trace, started=started, rows=table.num_rows))
 
@@ -180,7 +239,8 @@ def _provenance(statements: Statements) -> dict[str, Any]:
 
 
 def _require_success(trace: _Trace) -> None:
-    failures = trace.ledger.failures(trace.plan.units)
+    phases = phases_unit(trace.plan, course_units(trace.plan, trace.ledger))
+    failures = trace.ledger.failures([*trace.plan.units, phases])
     if failures:
         lines = "\n".join(f"  {failure['unit']}: {failure['message']}" for failure in failures[:20])
         raise RunError(

@@ -1,0 +1,145 @@
+"""The statements that information is measured on, and what is the same for every site and checkpoint, so that curves are paired."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64, Int
+from torch import Tensor
+
+from trustrace.core.draws import generator
+from trustrace.core.errors import MeasurementError
+from trustrace.core.intervals import cluster_weights, percentile_interval
+from trustrace.core.measurements import Estimate
+from trustrace.core.statements import Statements
+from trustrace.measures.config import InformationConfig
+from trustrace.measures.information.influence import Chosen, Columns
+from trustrace.measures.information.kernels import LabelKernel
+from trustrace.measures.information.nulls import permuted_labels
+
+FEWEST = 10
+"""Statements below which no kernel measure means anything."""
+
+FEW = 256
+"""Statements from whom a sampling error is told to about 5 %."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InformationRows:
+    """Which statements, and how they are resampled and permuted.
+
+    Attributes:
+        taken: Among all statements.
+        labellings: The labels, then permuted ones, a column each.
+        directions: The same, centred and at unit length.
+        label: The kernel of the labels.
+        weights: How each bootstrap draw weighs the statements; a column sums to 1.
+        groups: The unit of resampling, numbered.
+        few: Some of the statements, from whom the sampling error of costly measures is told.
+    """
+
+    taken: Bool[np.ndarray, " everything"]
+    labellings: Int[np.ndarray, "statement labelling"]
+    directions: Columns
+    label: LabelKernel
+    weights: Float64[Tensor, "statement draw"]
+    groups: Int[np.ndarray, " statement"]
+    few: Int[np.ndarray, " few"]
+
+    def __len__(self) -> int:
+        return len(self.labellings)
+
+    @cached_property
+    def n_groups(self) -> int:
+        """How many groups there are."""
+        return len(np.unique(self.groups))
+
+    def some(self, chosen: Int[np.ndarray, " chosen"]) -> "InformationRows":
+        """The same for some of the rows."""
+        weights = self.weights[torch.from_numpy(chosen)]
+        return replace(
+            self,
+            labellings=self.labellings[chosen],
+            directions=self.directions[torch.from_numpy(chosen).to(self.directions.device)],
+            weights=weights / weights.sum(dim=0),
+            groups=self.groups[chosen],
+        )
+
+    def estimate(
+        self, quantity: str, value: float, influence: Chosen, *, method: str, floor: float = -np.inf, note: str = ""
+    ) -> Estimate:
+        """`value` with its 95 % interval; what is known never to lie below `floor` does not.
+
+        Influences of all statements give replicates that are paired across checkpoints. Those of `few` are stretched as the error of a
+        mean is, and give an interval only.
+        """
+        whole = len(influence) == len(self)
+        moved = self.weights.T @ influence.cpu() if whole else self._from_few(influence.cpu())
+        replicates = np.maximum(value + moved.numpy(), floor)
+        lower, upper = percentile_interval(replicates) if self.n_groups > 1 else (np.nan, np.nan)
+        return self.bare(
+            quantity,
+            max(value, floor),
+            method=method,
+            lower=lower,
+            upper=upper,
+            note=note,
+            replicates=replicates if whole else None,
+        )
+
+    def _from_few(self, influence: Chosen) -> Float64[Tensor, " draw"]:
+        weights = self.weights[torch.from_numpy(self.few)]
+        stretch: float = (len(self.few) / len(self)) ** 0.5
+        return torch.mv((weights / weights.sum(dim=0)).T, influence) * stretch
+
+    def bare(self, quantity: str, value: float, *, method: str, **others: object) -> Estimate:
+        """`value` as a row of these statements."""
+        return Estimate(quantity=quantity, method=method, value=value, n=len(self), n_groups=self.n_groups, **others)  # type: ignore[arg-type]
+
+
+def information_rows(
+    statements: Statements, *, config: InformationConfig, seed: int, device: torch.device | str
+) -> InformationRows:
+    """The rows of `statements`; they depend on `seed`, labels and groups alone.
+
+    Raises:
+        MeasurementError: there are fewer than `FEWEST` statements.
+    """
+    if len(statements) < FEWEST:
+        raise MeasurementError(
+            f"{statements.name}: {len(statements)} statements; dependence needs at least {FEWEST}: bring more, or leave `information` out"
+        )
+    taken = _whole_groups(statements, config.max_statements, rng=generator(seed, "information", "rows"))
+    labels = np.asarray(statements.labels)[taken]
+    groups = tuple(np.asarray(statements.groups)[taken].tolist())
+    drawn = permuted_labels(labels, groups, draws=config.permutations, rng=generator(seed, "information", "null"))
+    labellings = np.column_stack([labels, drawn])
+    centred = torch.from_numpy(labellings).double()
+    centred -= centred.mean(dim=0)
+    counts = cluster_weights(
+        groups, draws=config.bootstrap_draws, rng=generator(seed, "information", "bootstrap")
+    ).T.astype(np.float64)
+    return InformationRows(
+        taken=taken,
+        labellings=labellings,
+        directions=(centred / centred.norm(dim=0)).to(device),
+        label=LabelKernel.of(labels),
+        weights=torch.from_numpy(counts / counts.sum(axis=0)),
+        groups=np.unique(np.asarray(groups), return_inverse=True)[1],
+        few=np.sort(generator(seed, "information", "few").permutation(len(labels))[:FEW]),
+    )
+
+
+def _whole_groups(
+    statements: Statements, most: int | None, *, rng: np.random.Generator
+) -> Bool[np.ndarray, " statement"]:
+    """At most `most` rows: groups in random order, each taken whole where it still fits."""
+    if most is None or len(statements) <= most:
+        return np.ones(len(statements), dtype=bool)
+    names, membership, sizes = np.unique(np.asarray(statements.groups), return_inverse=True, return_counts=True)
+    kept, room = np.zeros(len(names), dtype=bool), most
+    for group in rng.permutation(len(names)):
+        if sizes[group] <= room:
+            kept[group], room = True, room - sizes[group]
+    return np.asarray(kept[membership])

@@ -1,0 +1,146 @@
+"""Every measure of dependence at one site: on the inputs, on the label, and the spectrum that all of them rest on."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from trustrace.core.draws import generator
+from trustrace.core.measurements import Estimate
+from trustrace.measures.config import InformationConfig, Width
+from trustrace.measures.information import kernel_pairs, label_pairs
+from trustrace.measures.information.influence import SmootherInfluence
+from trustrace.measures.information.kernels import Square
+from trustrace.measures.information.neighbours import PointPairs, label_contributions, parted
+from trustrace.measures.information.nulls import Null
+from trustrace.measures.information.operators import inner
+from trustrace.measures.information.rows import InformationRows
+from trustrace.measures.information.spectrum import Spectrum, effective_rank, participation_ratio, spectral_decay
+from trustrace.measures.information.variables import Variable
+from trustrace.measures.spaces import symmetric_product
+
+MOST_POINTS = 500
+"""Statements that the nearest-neighbour estimate of I(T; X) sees: it looks at all their pairs once for each permutation."""
+
+MOST_EIGENVALUES = 1000
+"""Statements whose spectrum is told: eigenvectors cost ten times what a smoother does."""
+
+PERMUTATIONS = 20
+"""Of the nearest-neighbour estimate of I(T; X)."""
+
+
+def site_information(
+    gram: Square, inputs: Mapping[str, Variable], rows: InformationRows, *, config: InformationConfig
+) -> list[Estimate]:
+    """Everything about one representation.
+
+    Args:
+        gram: Inner products of the representation's features on the taken rows.
+        inputs: What it is compared with, by the name of the quantity.
+        rows: The statements.
+        config: How it is measured.
+    """
+    t = Variable.of_features(gram)
+    if t.is_constant:
+        return list(
+            _undefined(inputs, rows, config=config, note="the representation does not differ between statements")
+        )
+    estimates: list[Estimate] = []
+    few = torch.from_numpy(rows.few).to(gram.device)
+    for place, width in enumerate(config.widths):
+        method, smoothed = method_of(width), t.smoother(width, ridge=config.ridge)
+        # The first width's course over training is judged, so it needs replicates; the others show how much hangs on the width.
+        influences = SmootherInfluence(None if place == 0 else few)
+        for quantity, x in inputs.items():
+            if not x.is_constant:
+                kept = x.kept_smoother(width, ridge=config.ridge)
+                estimates += kernel_pairs.smoother_rows(
+                    quantity, kept, smoothed, rows, influences=influences, method=method
+                )
+        estimates += label_pairs.smoother_rows(smoothed, rows, ridge=config.ridge, method=method)
+    for quantity, x in inputs.items():
+        if not x.is_constant:
+            estimates += kernel_pairs.kernel_rows(quantity, x, t, rows)
+    estimates += label_pairs.kernel_rows(t, rows)
+    if config.components is not None:
+        estimates += _neighbour_rows(t, inputs, rows, components=config.components)
+    estimates += _spectrum_rows(t, rows)
+    # Only the first width's course over training is judged, and that of the rank beside it.
+    judged = {method_of(config.widths[0]), "spectrum"}
+    return [one if one.method in judged else replace(one, replicates=None) for one in estimates]
+
+
+def noise_control(
+    n_features: int, inputs: Mapping[str, Variable], rows: InformationRows, *, config: InformationConfig, seed: int
+) -> list[Estimate]:
+    """What Gaussian noise of as many statements and features gives in place of a representation, at the first width.
+
+    Kernels of many features are nearly diagonal whatever the features mean; this shows how much of a value is only that.
+    """
+    noise = generator(seed, "information", "noise").normal(size=(len(rows), n_features))
+    features = torch.from_numpy(noise - noise.mean(axis=0)).to(rows.directions.device)
+    width = config.widths[0]
+    smoothed = Variable.of_features(symmetric_product(features)).smoother(width, ridge=config.ridge)
+    strength = label_pairs.label_ceiling(rows.label.strength, len(rows), ridge=config.ridge)
+    direction = rows.directions[:, 0]
+    values = {name: inner(x.kept_smoother(width, ridge=config.ridge), smoothed) for name, x in inputs.items()}
+    values[label_pairs.QUANTITY] = strength * float(direction @ smoothed.matrix @ direction)
+    return [rows.bare(name, value, method=method_of(width), role="control") for name, value in values.items()]
+
+
+def method_of(width: Width) -> str:
+    """``nhsic_50``, ``nhsic_median``."""
+    return f"nhsic_{width}" if isinstance(width, str) else f"nhsic_{width:g}"
+
+
+def _neighbour_rows(
+    t: Variable, inputs: Mapping[str, Variable], rows: InformationRows, *, components: int
+) -> Iterator[Estimate]:
+    """Nearest-neighbour estimates in nats on the leading components."""
+    points = parted(t.components(components), rng=generator(0, "ties", "T"))
+    found = label_contributions(points, rows.labellings)
+    yield rows.estimate("I(T;Y)", float(found[:, 0].mean()), _influence(found[:, 0]), method="ksg")
+    yield from label_pairs.null_rows(found.mean(axis=0), rows, method="ksg")
+    few = generator(0, "few", len(rows)).permutation(len(rows))[:MOST_POINTS]
+    for quantity, x in inputs.items():
+        if not (x.is_kernel or x.is_constant):
+            others = parted(x.components(components), rng=generator(0, "ties", "X"))
+            yield from _pair_rows(quantity, PointPairs(others[few], points[few]), rows.some(few))
+
+
+def _pair_rows(quantity: str, pairs: PointPairs, rows: InformationRows) -> Iterator[Estimate]:
+    """I(T; X) from nearest neighbours; its null from a few permutations, whose mean and deviation stand for the rest."""
+    found = pairs.contributions()
+    yield rows.estimate(quantity, float(found.mean()), _influence(found), method="ksg")
+    rng = generator(0, "orders", len(rows))
+    drawn = [pairs.contributions(rng.permutation(len(rows))).mean() for _ in range(PERMUTATIONS)]
+    null = Null(mean=float(np.mean(drawn)), deviation=float(np.std(drawn, ddof=1)), skewness=0.0)
+    yield from kernel_pairs.null_rows(quantity, float(found.mean()), null, rows, method="ksg")
+
+
+def _influence(contributions: Float64[np.ndarray, " statement"]) -> torch.Tensor:
+    return torch.from_numpy(contributions - contributions.mean())
+
+
+def _spectrum_rows(t: Variable, rows: InformationRows) -> Iterator[Estimate]:
+    if len(rows) > MOST_EIGENVALUES:
+        chosen = generator(0, "spectrum", len(rows)).permutation(len(rows))[:MOST_EIGENVALUES]
+        some = torch.from_numpy(chosen).to(t.gram.device)
+        rows, t = rows.some(chosen), Variable.of_features(t.gram[some][:, some])
+    spectrum = Spectrum.of(t.gram)
+    for measure in (effective_rank, participation_ratio, spectral_decay):
+        value = float(measure(spectrum.eigenvalues))
+        yield rows.estimate(measure.__name__, value, spectrum.influence(measure), method="spectrum")
+
+
+def _undefined(
+    inputs: Mapping[str, Variable], rows: InformationRows, *, config: InformationConfig, note: str
+) -> Iterator[Estimate]:
+    """A row for each number that a constant representation leaves undefined: a silent 0 would pass for a finding."""
+    for quantity in (*inputs, label_pairs.QUANTITY):
+        for width in config.widths:
+            for name in (quantity, f"{quantity} calibrated"):
+                yield rows.bare(name, float("nan"), method=method_of(width), note=note)
+    yield rows.bare("effective_rank", float("nan"), method="spectrum", note=note)

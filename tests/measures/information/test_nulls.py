@@ -1,0 +1,97 @@
+"""Permutation moments against all permutations, and labels that keep their groups together."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kstest
+
+from trustrace.measures.information.nulls import permutation_null, permuted_labels, unbiased_null
+from trustrace.measures.information.operators import inner, smoother
+from trustrace.measures.information.variables import Variable
+
+
+def kernels(n, seed):
+    rng = np.random.default_rng(seed)
+    found = []
+    for d in (2, 3):
+        x = rng.normal(size=(n, d)) ** 3
+        found.append(torch.from_numpy(np.exp(-np.square(x[:, None] - x[None]).sum(axis=2) / 4)))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mean_and_deviation_are_those_of_all_permutations(seed):
+    a, b = (smoother(kernel, ridge=0.02) for kernel in kernels(6, seed))
+    values = [float((a.matrix * b.matrix[list(order)][:, list(order)]).sum()) for order in permutations(range(6))]
+    null = permutation_null(a, b)
+    assert null.mean == pytest.approx(np.mean(values), rel=1e-10)
+    assert null.deviation == pytest.approx(np.std(values), rel=1e-10)
+
+
+def test_so_are_those_of_the_unbiased_form():
+    kernel_a, kernel_b = kernels(6, 4)
+    a, b = (Variable.of_kernel(kernel).linear for kernel in (kernel_a, kernel_b))
+    from trustrace.measures.information.kernels import u_centred
+
+    ua, ub = u_centred(kernel_a), u_centred(kernel_b)
+    values = [float((ua * ub[list(order)][:, list(order)]).sum()) for order in permutations(range(6))]
+    null = unbiased_null(a, b, permutation_null(a, b))
+    assert np.mean(values) == pytest.approx(null.mean, abs=1e-12)
+    assert null.deviation == pytest.approx(np.std(values), rel=1e-9)
+
+
+def test_p_values_are_uniform_where_nothing_depends_and_small_where_something_does():
+    rng = np.random.default_rng(0)
+    independent, dependent = [], []
+    for _ in range(200):
+        x, noise = rng.normal(size=(60, 4)), rng.normal(size=(60, 6))
+        t = noise.copy()
+        t[:, :4] += 2 * x
+        own = Variable.of_features(torch.from_numpy(x @ x.T)).smoother(1.5, ridge=1e-2)
+        for store, values in ((independent, noise), (dependent, t)):
+            other = Variable.of_features(torch.from_numpy(values @ values.T)).smoother(1.5, ridge=1e-2)
+            store.append(permutation_null(own, other).p_value(inner(own, other)))
+    assert kstest(independent, "uniform").pvalue > 0.01
+    assert max(dependent) < 0.01
+
+
+def test_permuted_labels_keep_twins_apart_and_like_groups_together():
+    twins = np.array([0, 1] * 20)
+    drawn = permuted_labels(twins, tuple(f"g{row // 2}" for row in range(40)), draws=50, rng=np.random.default_rng(0))
+    assert (drawn[0::2] + drawn[1::2] == 1).all()
+    assert 0.3 < (drawn[0] == 0).mean() < 0.7
+    alike = np.repeat([0, 1, 1, 0, 1], 4)
+    drawn = permuted_labels(alike, tuple(f"g{row // 4}" for row in range(20)), draws=50, rng=np.random.default_rng(1))
+    assert all(len(set(block)) == 1 for column in drawn.T for block in column.reshape(5, 4).tolist())
+    assert (drawn.sum(axis=0) == alike.sum()).all()
+
+
+def test_groups_of_different_size_trade_within_their_size_only():
+    labels = np.array([1, 1, 1, 0, 0, 0, 1, 0])
+    groups = ("a", "a", "b", "c", "d", "d", "e", "f")
+    drawn = permuted_labels(labels, groups, draws=100, rng=np.random.default_rng(2))
+    pairs = {(int(column[0]), int(column[1])) for column in drawn.T}
+    assert pairs == {(1, 1), (0, 0)}
+    assert (drawn[[2, 3, 6, 7]].sum(axis=0) == 2).all()
+
+
+def test_permutations_that_ignore_groups_would_call_chance_significant():
+    rng = np.random.default_rng(3)
+    grouped, single = [], []
+    for _ in range(60):
+        centres = rng.normal(size=(15, 3))
+        t = np.repeat(centres, 6, axis=0) + 0.1 * rng.normal(size=(90, 3))
+        labels = np.repeat(rng.integers(0, 2, 15), 6)
+        if labels.min() == labels.max():
+            continue
+        operator = Variable.of_features(torch.from_numpy((t - t.mean(0)) @ (t - t.mean(0)).T)).linear
+        for store, groups in ((grouped, np.repeat(np.arange(15), 6)), (single, np.arange(90))):
+            drawn = permuted_labels(labels, tuple(map(str, groups)), draws=99, rng=rng)
+            columns = torch.from_numpy(np.column_stack([labels, drawn])).double()
+            columns -= columns.mean(dim=0)
+            forms = (columns * (operator.matrix @ columns)).sum(dim=0)
+            store.append((1 + int((forms[1:] >= forms[0] - 1e-9).sum())) / 100)
+    assert np.mean(np.array(grouped) < 0.05) < 0.15
+    assert np.mean(np.array(single) < 0.05) > 0.3

@@ -1,0 +1,245 @@
+"""One site from end to end: what it says of dependence that was planted, of noise, and of what cannot be measured."""
+
+import math
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from scipy.stats import kstest
+
+from tests.measures.examples import make_features, make_statements, store
+from tests.measures.information import textbook
+from trustrace.core.errors import AlignmentError, ConfigError, MeasurementError
+from trustrace.core.measurements import ReplicatedMeasurement
+from trustrace.measures.config import InformationConfig, ProbingConfig
+from trustrace.measures.information.course import bytes_needed, require_memory
+from trustrace.measures.information.inputs import FixedInputs
+from trustrace.measures.information.rows import information_rows
+from trustrace.measures.measure import measure
+
+PROBING = ProbingConfig(folds=3, bootstrap_draws=100, control_draws=1, regularisers=(1e-1,))
+CONFIG = InformationConfig(widths=(5.0, "median"), ridge=1e-3, permutations=99, bootstrap_draws=200)
+INPUTS = ("I(T;X)", "I(T;X_embedding)", "I(T;X_tokens)")
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    x, labels = make_features(n=150, d=20, signal=6.0)
+    noise, _ = make_features(n=150, d=20, seed=7)
+    sites = {"embed": torch.full((150, 20), 0.5), "block_0": noise, "block_1": x}
+    statements = make_statements(n=150, n_groups=50, labels=labels.tolist())
+    inputs = FixedInputs(embedding=x + 0.3 * noise, tokens=[[row % 7, row % 5] for row in range(150)])
+    return store(tmp_path_factory.mktemp("captured"), sites), statements, inputs
+
+
+@pytest.fixture(scope="module")
+def rows(example):
+    activations, statements, inputs = example
+    return measure(
+        activations, statements, config=PROBING, information=CONFIG, inputs=inputs, protocol="rigorous", seed=0
+    )
+
+
+def one(rows, site, quantity, method="nhsic_5", role="measured"):
+    (row,) = [r for r in rows if (r.site, r.quantity, r.method, r.role) == (site, quantity, method, role)]
+    return row
+
+
+def test_each_number_is_there_once(rows):
+    keys = [(row.site, row.quantity, row.method, row.role) for row in rows]
+    assert len(keys) == len(set(keys))
+    for name in (*INPUTS, "I(T;Y)"):
+        for method in ("nhsic_5", "nhsic_median"):
+            for quantity in (name, f"{name} calibrated", f"{name} p-value"):
+                assert one(rows, "block_1", quantity, method).n == 150
+            assert (
+                one(rows, "block_1", name, method, role="null").lower < one(rows, "block_1", name, method, "null").upper
+            )
+        assert one(rows, "block_1", name, role="control").value >= 0
+
+
+def test_values_lie_inside_their_intervals_and_bounds(rows):
+    for row in rows:
+        if row.site == "block_1" and math.isfinite(row.lower) and row.role == "measured":
+            assert row.lower <= row.value <= row.upper
+        if row.method.startswith("nhsic") and row.quantity in (*INPUTS, "I(T;Y)") and row.site == "block_1":
+            assert row.value >= 0
+        if row.quantity.endswith("p-value") and math.isfinite(row.value):
+            assert 0 <= row.value <= 1
+
+
+def test_planted_dependence_is_found_and_noise_is_not(rows):
+    assert one(rows, "block_1", "I(T;X_embedding) calibrated").lower > 0.3
+    assert one(rows, "block_1", "I(T;X_embedding) p-value").value < 1e-6
+    assert one(rows, "block_1", "I(T;Y) calibrated").lower > 0
+    assert one(rows, "block_1", "I(T;Y) p-value").value <= 0.02
+    assert one(rows, "block_1", "I(T;X_tokens) p-value").value > 0.001
+    assert one(rows, "block_0", "I(T;Y) p-value").value > 0.02
+    assert abs(one(rows, "block_0", "I(T;Y) calibrated").value) < 0.1
+
+
+def test_a_representation_keeps_all_of_itself(rows):
+    own = one(rows, "block_0", "I(T;X) calibrated")
+    assert own.value == pytest.approx(1)
+    assert own.lower == pytest.approx(1, abs=1e-3)
+
+
+def test_the_label_has_its_exact_ceiling(rows, example):
+    y = np.asarray(example[1].labels)
+    eigenvalue = 2 * y.mean() * (1 - y.mean())
+    assert one(rows, "block_1", "I(T;Y)", role="ceiling").value == pytest.approx(eigenvalue / (eigenvalue + 1e-3))
+
+
+def test_a_constant_representation_is_undefined_and_never_a_silent_nought(rows):
+    for name in (*INPUTS, "I(T;Y)"):
+        row = one(rows, "embed", name)
+        assert math.isnan(row.value)
+        assert "does not differ" in row.note
+
+
+def test_only_judged_numbers_carry_replicates_and_they_are_paired(rows):
+    kept = [row for row in rows if isinstance(row, ReplicatedMeasurement)]
+    assert {row.method for row in kept} == {"nhsic_5", "spectrum"}
+    again = one(rows, "block_1", "I(T;Y)")
+    assert again.replicates.std() > 0
+    assert np.quantile(again.replicates, 0.025) == pytest.approx(again.lower)
+
+
+def test_the_value_is_the_textbooks_on_the_features_that_probes_read(rows, example):
+    activations, _, inputs = example
+
+    def features(values):
+        x = values.double().numpy()
+        x = x / np.sqrt(np.square(x).mean(axis=1, keepdims=True))
+        x = x - x.mean(axis=0)
+        return x / np.sqrt(np.square(x).mean())
+
+    t, x = features(activations.values("block_1")), features(inputs.embedding)
+    kernels = [textbook.gaussian_kernel(one, variance=2 * 5.0**2 * 20) for one in (x, t)]
+    expected = textbook.normalized_hsic(*kernels, ridge=1e-3)
+    assert one(rows, "block_1", "I(T;X_embedding)").value == pytest.approx(expected, rel=1e-8)
+
+
+def test_probes_are_not_touched_by_measuring_information(rows, example):
+    activations, statements, _ = example
+    alone = measure(activations, statements, config=PROBING, protocol="rigorous", seed=0)
+    others = [row for row in rows if row in alone]
+    assert len(others) >= len([row for row in alone if math.isfinite(row.value)]) - 5
+    assert one(rows, "block_1", "accuracy", "logistic") == one(alone, "block_1", "accuracy", "logistic")
+
+
+def test_zscored_and_raw_features_may_be_asked_for(example):
+    activations, statements, inputs = example
+    for features in ("zscore", "scaled"):
+        config = CONFIG.model_copy(update={"features": features})
+        found = measure(
+            activations,
+            statements,
+            config=PROBING,
+            information=config,
+            inputs=inputs,
+            protocol="rigorous",
+            seed=0,
+            sites=("block_1",),
+        )
+        assert one(found, "block_1", "I(T;Y) calibrated").lower > 0
+
+
+def test_many_statements_are_drawn_in_whole_groups_and_the_same_ones_every_time():
+    statements = make_statements(n=300, n_groups=60)
+    drawn = [
+        information_rows(statements, config=CONFIG.model_copy(update={"max_statements": 100}), seed=seed, device="cpu")
+        for seed in (0, 0, 1)
+    ]
+    assert 90 <= len(drawn[0]) <= 100
+    kept = np.asarray(statements.groups)[drawn[0].taken]
+    assert all((np.asarray(statements.groups) == name).sum() == (kept == name).sum() for name in set(kept))
+    assert (drawn[0].taken == drawn[1].taken).all()
+    assert (drawn[0].taken != drawn[2].taken).any()
+
+
+def test_intervals_cover_the_mean_over_fresh_samples():
+    """Of 60 intervals from independent samples about 95 % must hold the average value."""
+    config = InformationConfig(widths=(3.0,), ridge=1e-2, permutations=20, bootstrap_draws=200, components=None)
+    from trustrace.measures.information.site import site_information
+    from trustrace.measures.information.variables import Variable
+
+    found = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(120, 4))
+        t = x @ np.random.default_rng(0).normal(size=(4, 6)) + rng.normal(size=(120, 6))
+        labels = (x[:, 0] + 0.5 * rng.normal(size=120) > 0).astype(int)
+        statements = make_statements(n=120, n_groups=120, labels=labels.tolist())
+        rows = information_rows(statements, config=config, seed=seed, device="cpu")
+        gram = [torch.from_numpy((v - v.mean(0)) @ (v - v.mean(0)).T) for v in (x, t)]
+        estimates = site_information(gram[1], {"I(T;X)": Variable.of_features(gram[0])}, rows, config=config)
+        found.append({(e.quantity, e.method): e for e in estimates if e.role == "measured"})
+    for quantity in ("I(T;X)", "I(T;X) calibrated", "I(T;Y)", "I(T;Y) calibrated"):
+        own = [one[(quantity, "nhsic_3")] for one in found]
+        target = np.mean([e.value for e in own])
+        covered = np.mean([e.lower <= target <= e.upper for e in own])
+        assert covered >= 0.85, (quantity, covered)
+
+
+def test_p_values_of_labels_that_mean_nothing_are_uniform():
+    config = InformationConfig(widths=(3.0,), ridge=1e-2, permutations=99, bootstrap_draws=100, components=None)
+    from trustrace.measures.information import label_pairs
+    from trustrace.measures.information.variables import Variable
+
+    found = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        t = np.repeat(rng.normal(size=(20, 3)), 2, axis=0) + 0.5 * rng.normal(size=(40, 3))
+        statements = make_statements(n=40, n_groups=20, labels=rng.permutation([0, 1] * 20).tolist())
+        statements = statements.take(sorted(range(40), key=lambda row: statements.groups[row]))
+        rows = information_rows(statements, config=config, seed=seed, device="cpu")
+        smoothed = Variable.of_features(torch.from_numpy(t @ t.T)).smoother(3.0, ridge=1e-2)
+        estimates = label_pairs.smoother_rows(smoothed, rows, ridge=1e-2, method="m")
+        (p_value,) = [e.value for e in estimates if e.quantity.endswith("p-value")]
+        # A p-value among 100 possible ones is spread over its step.
+        found.append(p_value - rng.random() / 100)
+    assert kstest(found, "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("n", [4, 9])
+def test_too_few_statements_are_refused(n):
+    with pytest.raises(MeasurementError, match="at least 10"):
+        information_rows(make_statements(n=n, n_groups=n), config=CONFIG, seed=0, device="cpu")
+
+
+def test_more_statements_than_memory_say_how_much_is_needed(monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Free", (), {"available": 10_000_000})())
+    needed = bytes_needed(2000, config=CONFIG)
+    with pytest.raises(MeasurementError, match=rf"{needed / 1e9:.1f} GB.*max_statements"):
+        require_memory(2000, config=CONFIG, device=torch.device("cpu"))
+
+
+def test_inputs_of_other_rows_are_refused(example):
+    activations, statements, _ = example
+    with pytest.raises(AlignmentError, match="149 embeddings"):
+        measure(
+            activations,
+            statements,
+            config=PROBING,
+            information=CONFIG,
+            inputs=FixedInputs(embedding=torch.zeros(149, 3), tokens=[[1]] * 150),
+            protocol="rigorous",
+            seed=0,
+        )
+
+
+@pytest.mark.parametrize("widths", [(0.0,), (-1.0,), (50.0, 50.0), ()])
+def test_a_width_of_nought_or_a_repeated_one_is_refused(widths):
+    with pytest.raises((ConfigError, ValueError)):
+        InformationConfig(widths=widths)
+
+
+def test_duplicated_rows_are_measured(tmp_path):
+    x, labels = make_features(n=30, d=6, signal=4.0)
+    activations = store(tmp_path, {"block_0": x.repeat(2, 1)})
+    statements = make_statements(n=60, n_groups=30, labels=[*labels.tolist(), *labels.tolist()])
+    rows = measure(activations, statements, config=PROBING, information=CONFIG, protocol="rigorous", seed=0)
+    assert math.isfinite(one(rows, "block_0", "I(T;Y) calibrated").value)
+    assert math.isfinite(one(rows, "block_0", "I(T;Y)", "ksg").value)
