@@ -25,9 +25,9 @@ from trustrace.core.errors import MeasurementError
 from trustrace.core.measurements import Estimate, Role
 from trustrace.measures.folds import file_order_pair
 from trustrace.measures.information.dependence import RIDGE
-from trustrace.measures.information.kernels import LabelKernel, gaussian, squared_distances
+from trustrace.measures.information.kernels import LabelKernel, gaussian_, squared_distances
 from trustrace.measures.information.label_pairs import label_ceiling
-from trustrace.measures.information.operators import Operator, inner, smoother
+from trustrace.measures.information.operators import Operator, inner, smoother_
 from trustrace.measures.spaces import symmetric_product
 
 BANDWIDTH = 50.0
@@ -75,7 +75,7 @@ def published_smoother(values: Float[Tensor, "statement d_model"]) -> Operator |
         return None
     train = torch.from_numpy(file_order_pair(len(x)).train).to(x.device)
     distances = squared_distances(symmetric_product(((x - x.mean(dim=0)) / deviation)[train]))
-    return smoother(gaussian(distances, scale=2 * BANDWIDTH**2 * x.shape[1]), ridge=RIDGE)
+    return smoother_(gaussian_(distances, scale=2 * BANDWIDTH**2 * x.shape[1]), ridge=RIDGE)
 
 
 def published_information(

@@ -10,13 +10,13 @@ from tests.measures.information import textbook
 from trustrace.measures.information import dependence
 from trustrace.measures.information.kernels import (
     LabelKernel,
-    gaussian,
+    gaussian_,
     median_distance,
     squared_distances,
     token_kernel,
     u_centred,
 )
-from trustrace.measures.information.operators import Operator, inner, smoother, unbiased_inner
+from trustrace.measures.information.operators import Operator, inner, smoother_, unbiased_inner
 from trustrace.measures.information.variables import Variable
 
 seeds = st.integers(0, 10_000)
@@ -37,7 +37,7 @@ def pair(seed, n=40, d=5, noise=0.5):
 
 def kernel(x, scale=None):
     distances = squared_distances(torch.from_numpy(x @ x.T))
-    return gaussian(distances, scale=scale or 2 * median_distance(distances))
+    return gaussian_(distances, scale=scale or 2 * median_distance(distances))
 
 
 @settings(max_examples=15, deadline=None)
@@ -122,7 +122,7 @@ def test_u_centred_products_follow_from_centred_kernels(seed):
 @given(seeds, st.floats(1e-4, 1e-1))
 def test_a_smoother_has_eigenvalues_between_nought_and_one_and_forgets_the_constant(seed, ridge):
     x, _ = pair(seed)
-    own = smoother(kernel(x), ridge=ridge)
+    own = smoother_(kernel(x), ridge=ridge)
     values = torch.linalg.eigvalsh(own.matrix)
     assert values.min() > -1e-10
     assert values.max() < 1

@@ -13,7 +13,7 @@ from trustrace.measures.information.influence import (
     label_trace_influence,
 )
 from trustrace.measures.information.kernels import LabelKernel
-from trustrace.measures.information.operators import smoother
+from trustrace.measures.information.operators import smoother_
 from trustrace.measures.information.variables import Variable
 
 N, RIDGE = 24, 3e-3
@@ -44,7 +44,7 @@ def derivative(measure):
 
 
 def smoothers(*kernels):
-    return [smoother(torch.from_numpy(one), ridge=RIDGE) for one in kernels]
+    return [smoother_(torch.from_numpy(one.copy()), ridge=RIDGE) for one in kernels]
 
 
 def close(found, expected):

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import kstest
 
 from trustrace.measures.information.nulls import permutation_null, permuted_labels, unbiased_null
-from trustrace.measures.information.operators import inner, smoother
+from trustrace.measures.information.operators import inner, smoother_
 from trustrace.measures.information.variables import Variable
 
 
@@ -23,7 +23,7 @@ def kernels(n, seed):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_mean_and_deviation_are_those_of_all_permutations(seed):
-    a, b = (smoother(kernel, ridge=0.02) for kernel in kernels(6, seed))
+    a, b = (smoother_(kernel, ridge=0.02) for kernel in kernels(6, seed))
     values = [float((a.matrix * b.matrix[list(order)][:, list(order)]).sum()) for order in permutations(range(6))]
     null = permutation_null(a, b)
     assert null.mean == pytest.approx(np.mean(values), rel=1e-10)

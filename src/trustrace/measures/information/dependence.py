@@ -6,7 +6,7 @@ comparable.
 """
 
 from trustrace.measures.information.kernels import Square, centred, u_centred
-from trustrace.measures.information.operators import Operator, inner, smoother
+from trustrace.measures.information.operators import Operator, inner, smoother_
 
 RIDGE = 1e-5
 """ε of the paper's scripts."""
@@ -42,7 +42,7 @@ def normalized_hsic(x: Square, y: Square, *, ridge: float = RIDGE) -> float:
         Fukumizu, Gretton, Sun and Schölkopf (2007), Kernel measures of conditional dependence.
         Ma, Lewis and Kleijn (2020), The HSIC bottleneck.
     """
-    return max(0.0, inner(smoother(x, ridge=ridge), smoother(y, ridge=ridge)))
+    return max(0.0, inner(smoother_(x.clone(), ridge=ridge), smoother_(y.clone(), ridge=ridge)))
 
 
 def cka(x: Square, y: Square) -> float:

@@ -24,18 +24,23 @@ def squared_distances(gram: Square) -> Square:
     return distances
 
 
-def gaussian(distances: Square, *, scale: float) -> Square:
-    """exp(-D / scale) of squared distances D; a kernel of bandwidth σ has the scale 2 σ²."""
-    return torch.exp(distances / -scale)
+def gaussian_(distances: Square, *, scale: float) -> Square:
+    """exp(-D / scale) of squared distances D, in their place; a kernel of bandwidth σ has the scale 2 σ²."""
+    return distances.div_(-scale).exp_()
+
+
+def centre_(kernel: Square) -> Square:
+    """H K H with H = I - 11'/n in the place of K: the kernel of features whose mean is zero."""
+    means = kernel.mean(dim=0)
+    kernel -= means
+    kernel -= means[:, None]
+    kernel += means.mean()
+    return kernel
 
 
 def centred(kernel: Square) -> Square:
-    """H K H with H = I - 11'/n: the kernel of features whose mean is zero."""
-    means = kernel.mean(dim=0)
-    result = kernel - means
-    result -= means[:, None]
-    result += means.mean()
-    return result
+    """The same as a matrix of its own."""
+    return centre_(kernel.clone())
 
 
 def u_centred(kernel: Square) -> Square:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from trustrace.measures.information.kernels import Square, Vector, centred
+from trustrace.measures.information.kernels import Square, Vector, centre_
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,8 +77,8 @@ def unbiased_inner(a: Operator, b: Operator, product: float) -> float:
     return product - diagonals * n / (n - 2) + a.trace * b.trace / ((n - 1) * (n - 2))
 
 
-def smoother(kernel: Square, *, ridge: float) -> Operator:
-    """R = K (K + ε n I)⁻¹ = I - ε n (K + ε n I)⁻¹ of the centred kernel, by Cholesky.
+def smoother_(kernel: Square, *, ridge: float) -> Operator:
+    """R = K (K + ε n I)⁻¹ = I - ε n (K + ε n I)⁻¹ of the centred kernel, by Cholesky; uses `kernel` up.
 
     Its eigenvalues lie between 0 and 1: a principal component of the features passes where its variance exceeds the ridge.
 
@@ -87,10 +87,9 @@ def smoother(kernel: Square, *, ridge: float) -> Operator:
         ridge: ε, a share of the number of rows.
     """
     shift = ridge * len(kernel)
-    regularised = centred(kernel)
-    regularised.diagonal().add_(shift)
-    factor = torch.linalg.cholesky(regularised)
-    del regularised
+    centre_(kernel).diagonal().add_(shift)
+    factor = torch.linalg.cholesky(kernel)
+    del kernel
     # Column-major as it comes; it is symmetric, so its transpose is the same matrix row by row.
     matrix = torch.cholesky_inverse(factor).mT.contiguous().mul_(-shift)
     matrix.diagonal().add_(1.0)

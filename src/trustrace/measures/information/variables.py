@@ -8,8 +8,15 @@ from jaxtyping import Float64
 from scipy.sparse.linalg import eigsh
 
 from trustrace.measures.config import Width
-from trustrace.measures.information.kernels import Square, centred, gaussian, median_distance, squared_distances
-from trustrace.measures.information.operators import Operator, smoother
+from trustrace.measures.information.kernels import (
+    Square,
+    centre_,
+    centred,
+    gaussian_,
+    median_distance,
+    squared_distances,
+)
+from trustrace.measures.information.operators import Operator, smoother_
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,18 +51,18 @@ class Variable:
         return not bool(self.gram.diagonal().any())
 
     def kernel(self, width: Width) -> Square:
-        """The kernel matrix, not centred."""
+        """The kernel matrix, not centred; the caller's own."""
         if self.is_kernel:
-            return self.gram
+            return self.gram.clone()
         distances = squared_distances(self.gram)
         if width == "median":
-            return gaussian(distances, scale=2 * median_distance(distances))
+            return gaussian_(distances, scale=2 * median_distance(distances))
         # The mean variance of a feature times their number is tr K / n: the number itself drops out.
-        return gaussian(distances, scale=2 * width**2 * float(self.gram.trace()) / len(self))
+        return gaussian_(distances, scale=2 * width**2 * float(self.gram.trace()) / len(self))
 
     def smoother(self, width: Width, *, ridge: float) -> Operator:
         """The ridge smoother of the kernel."""
-        return smoother(self.kernel(width), ridge=ridge)
+        return smoother_(self.kernel(width), ridge=ridge)
 
     def kept_smoother(self, width: Width, *, ridge: float) -> Operator:
         """The same, kept: what every site is compared with is factored once."""
@@ -67,7 +74,7 @@ class Variable:
     @cached_property
     def gaussian(self) -> Operator:
         """The centred kernel: Gaussian at the median width."""
-        return Operator(matrix=centred(self.kernel("median")))
+        return Operator(matrix=centre_(self.kernel("median")))
 
     @cached_property
     def linear(self) -> Operator:
