@@ -98,7 +98,7 @@ def _estimates(checkpoint: Checkpoint, site: str, place: int, methods: dict[str,
         raw, calibrated = (course * depth + 0.012 * float(rng.standard_normal()) for course in (raw, calibrated))
         for method, scale in methods.items():
             yield from _dependence(quantity, method, scale, raw, calibrated)
-    rank = 20 + 90 * _course(checkpoint, shapes.raw) * depth
+    rank = 20 + 90 * _course(checkpoint, "rises" if site == "block_1" else shapes.raw) * depth
     for name, value in (("effective_rank", rank), ("participation_ratio", rank / 3), ("spectral_decay", 40 / rank)):
         yield _estimate(name, "spectrum", value, 0.06 * value)
 
@@ -131,6 +131,8 @@ def _phases(site: str) -> Iterator[Estimate]:
     for quantity, (raw, calibrated) in told.items():
         yield from _phase(quantity, raw)
         yield from _phase(f"{quantity} calibrated", calibrated)
+    rank = "rises" if site == "block_1" else shapes.raw
+    yield from (replace(one, method="spectrum") for one in _phase("effective_rank", rank))
 
 
 def _phase(stem: str, shape: str) -> Iterator[Estimate]:

@@ -59,9 +59,9 @@ def test_numbers_of_the_plane_never_stand_among_those_of_probes(trace):
 
 def test_rows_on_phases_are_no_grid(trace, measured):
     told = {row.quantity for row in measured if phase_part(row.quantity)}
-    assert len(told) == 8 * 7
+    assert len(told) == 9 * 7
     assert not told & {address.quantity for address in (*trace.grids, *trace.information)}
-    assert len(trace.phases) == 8 * 6
+    assert len(trace.phases) == 9 * 6
 
 
 def test_a_table_without_the_plane_has_none():
@@ -75,7 +75,7 @@ def test_a_table_without_the_plane_has_none():
         ("I(T;X) shape", ("I(T;X)", "shape")),
         ("I(T;X_tokens) calibrated fall q", ("I(T;X_tokens) calibrated", "fall q")),
         ("I(T;X) p-value", None),
-        ("accuracy peak", None),
+        ("accuracy peak", ("accuracy", "peak")),
         ("effective_rank", None),
     ],
 )
@@ -137,11 +137,13 @@ def test_sites_are_counted_as_planted_and_the_moving_x_itself_is_not(found):
 
 
 def test_the_verdict_sets_the_moving_x_beside_what_calibration_and_a_fixed_x_leave_of_it(found):
-    assert verdict(found) == (
-        "Two phases of I(T;X), a rise and then a fall: with the moving X at 4 of 5 sites, calibrated at 2 of 5 sites; with X held fixed "
-        "(final embedding) at 4 of 6 sites, calibrated at 0 of 6 sites; with X held fixed (token identity) at 4 of 6 sites, calibrated at "
-        "0 of 6 sites. I(T;Y) rises and does not fall at 6 of 6 sites, calibrated at 6 of 6 sites."
-    )
+    assert verdict(found).split("; ") == [
+        "Two phases of I(T;X), a rise and then a fall, at 4 of 5 sites with the moving X, calibrated at 2 of 5",
+        "at 4 of 6 sites with X held fixed (final embedding), calibrated at 0 of 6",
+        "at 4 of 6 sites with X held fixed (token identity), calibrated at 0 of 6. "
+        "Where it shows with the moving X, the effective rank falls as well at 3 of 4. "
+        "I(T;Y) rises and does not fall at 6 of 6 sites, calibrated at 6 of 6.",
+    ]
 
 
 def test_a_site_is_told_with_peak_interval_and_q(found):
@@ -170,8 +172,23 @@ def test_a_peak_that_is_undefined_says_why(measured):
         quantity="I(T;X) peak",
     )
     phase = _judged(spoiled)["block_2", X, False]
-    assert beside(phase) == "peak: two peaks, q = 0.010"
+    assert beside(phase) == ("peak: two peaks", "q = 0.010")
     assert "rises then falls, q = 0.010" in sentence(_judged(spoiled), "block_2")
+
+
+def test_a_curve_that_could_not_be_judged_counts_neither_for_nor_against(measured):
+    reason = "undefined: 3 checkpoints have a value, 4 are needed"
+    spoiled = _with(measured, {"value": math.nan, "note": reason}, quantity="I(T;X) shape", site="block_1")
+    found = _judged(spoiled)
+    assert str(count(found, X, is_calibrated=False)) == "3 of 4"
+    assert f"I(T;X) with the moving X is not judged ({reason})" in sentence(found, "block_1")
+
+
+def test_phases_of_other_quantities_are_neither_shown_nor_taken_for_numbers(measured):
+    others = [replace(row, quantity=row.quantity.replace("effective_rank", "auroc")) for row in measured]
+    trace = pivot(as_table(others))
+    assert not [a for a in (*trace.grids, *trace.information) if phase_part(a.quantity)]
+    assert {phase.quantity for phase in trace.phases} == {X, FINAL, "I(T;X_tokens)", Y}
 
 
 def test_steps_are_the_unit_where_no_tokens_are_known(measured):
@@ -182,7 +199,7 @@ def test_steps_are_the_unit_where_no_tokens_are_known(measured):
 def test_only_the_raw_phases_of_one_quantity_are_enough(measured):
     alone = _judged([row for row in measured if not phase_part(row.quantity) or phase_part(row.quantity)[0] == X])
     assert columns(alone) == [(X, False)]
-    assert verdict(alone) == "Two phases of I(T;X), a rise and then a fall: with the moving X at 4 of 5 sites."
+    assert verdict(alone) == "Two phases of I(T;X), a rise and then a fall, at 4 of 5 sites with the moving X."
 
 
 def test_published_numbers_alone_have_no_phase_and_no_null():

@@ -9,7 +9,8 @@ X_QUANTITIES = ("I(T;X)", "I(T;X_embedding)", "I(T;X_tokens)")
 
 Y_QUANTITY = "I(T;Y)"
 DEPENDENCES = (*X_QUANTITIES, Y_QUANTITY)
-GEOMETRY = ("effective_rank", "participation_ratio", "spectral_decay")
+RANK = "effective_rank"
+GEOMETRY = (RANK, "participation_ratio", "spectral_decay")
 SPECTRUM = "spectrum"
 """The method of the geometry."""
 
@@ -33,7 +34,7 @@ def phase_part(quantity: str) -> tuple[str, str] | None:
     """``I(T;X) calibrated peak`` as (``I(T;X) calibrated``, ``peak``); None where nothing is said of a whole course of training."""
     for part in PHASE_PARTS:
         stem = quantity.removesuffix(f" {part}")
-        if stem != quantity and is_information(stem):
+        if stem != quantity:
             return stem, part
     return None
 
@@ -53,7 +54,7 @@ def methods_of(trace: Trace, view: View) -> tuple[str, ...]:
 
 def main_method(trace: Trace, view: View) -> str:
     """The estimator to show unasked: the one that phases were judged by, else the first width of the table, else the first at all."""
-    judged = [phase.method for phase in trace.phases if phase.view == view]
+    judged = [phase.method for phase in trace.phases if phase.view == view and phase.quantity not in GEOMETRY]
     listed = methods_of(trace, view)
     return next(iter((*judged, *filter(has_width, listed), *listed)), "")
 

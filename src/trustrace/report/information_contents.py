@@ -41,7 +41,7 @@ class PhaseCell:
 
     arrows: str
     text: str
-    beside: str = ""
+    beside: tuple[str, ...] = ()
     is_counted: bool = False
 
 
@@ -137,7 +137,7 @@ def _block(trace: Trace, view: View) -> PhaseBlock:
         verdict=verdict(found),
         table=_phase_table(trace, view, found, sites),
         sentences=tuple((site, text) for site, text in said if text),
-        silent=f"At {silent} of {len(said)} sites no curve shows a rise or a fall." if silent else "",
+        silent=f"No curve shows a rise or a fall at {silent} of {len(said)} sites." if silent else "",
     )
 
 
@@ -147,8 +147,9 @@ def _sites(trace: Trace, view: View, found: Judged) -> list[str]:
 
 
 def _name(trace: Trace, view: View) -> str:
-    """What tells `view` from the other views, where there are others."""
-    parts = [part for part in _PARTS if len({getattr(other, part) for other in trace.information_views}) > 1]
+    """What tells `view` from the other views whose phases were judged, where there are others."""
+    told = {phase.view for phase in trace.phases}
+    parts = [part for part in _PARTS if len({getattr(other, part) for other in told}) > 1]
     return ", ".join(f"{part} {getattr(view, part)}" for part in parts)
 
 
@@ -156,12 +157,17 @@ def _phase_table(trace: Trace, view: View, found: Judged, sites: Sequence[str]) 
     shown = columns(found)
     return PhaseTable(
         caption=f"How each curve moves over the whole of training, judged by {terms.estimator(main_method(trace, view)).title}"
-        f"{', ' if _name(trace, view) else ''}{_name(trace, view)}. The peak of a rise and fall stands with its 95 % interval.",
+        f"{', ' if _name(trace, view) else ''}{_name(trace, view)}. A rise and fall stands with its peak in {_unit(found)} and its 95 % "
+        "interval.",
         corner="Site",
         groups=_groups(shown),
         headers=tuple(_way(is_calibrated) for _, is_calibrated in shown),
         rows=tuple((site, tuple(_cell(found, site, *column) for column in shown)) for site in sites),
     )
+
+
+def _unit(found: Judged) -> str:
+    return " or ".join(dict.fromkeys(phase.unit for phase in found.values()))
 
 
 def _groups(shown: Sequence[tuple[str, bool]]) -> tuple[tuple[str, int], ...]:
@@ -181,7 +187,7 @@ def _cell(found: Judged, site: str, quantity: str, is_calibrated: bool) -> Phase
     return PhaseCell(
         arrows=ARROWS.get(phase.shape, ""),
         text=phase.shape or "undefined",
-        beside=", ".join(filter(None, ("X itself" if itself else "", beside(phase)))),
+        beside=(*(("X itself",) if itself else ()), *beside(phase)),
         is_counted=phase.shape == TWO_PHASES and quantity != Y_QUANTITY and not itself,
     )
 
@@ -192,8 +198,7 @@ def _overview(trace: Trace) -> PhaseTable | None:
     if not found:
         return None
     present = {column for at in found.values() for column in columns(at)}
-    names = in_order(sorted({name for name, _ in present}), DEPENDENCES)
-    shown = [(name, way) for name in names for way in (False, True) if (name, way) in present]
+    shown = [(name, way) for name in DEPENDENCES for way in (False, True) if (name, way) in present]
     return PhaseTable(
         caption="Of how many sites the paper's claim holds: I(T;X) rises, then falls; I(T;Y) rises and does not fall. The site that is the "
         "moving X itself does not count.",

@@ -22,7 +22,7 @@ from trustrace.report.run_folder import RunFolder, read_run
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_SCRIPTS = ("data.js", "charts.js", "page.js")
+_SCRIPTS = ("data.js", "charts.js", "planes.js", "information.js", "page.js")
 
 
 def write_report(run: Path, *, out: Path | None = None) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from trustrace.report.axis import amount
 from trustrace.report.grids import Moment, Phase
-from trustrace.report.information import DEPENDENCES, MOVING_X_SITE, X_QUANTITIES, Y_QUANTITY, in_order
+from trustrace.report.information import DEPENDENCES, MOVING_X_SITE, RANK, X_QUANTITIES, Y_QUANTITY, in_order
 from trustrace.report.information_glossary import dependence
 from trustrace.report.phases import TWO_PHASES
 
@@ -32,8 +32,8 @@ class Count:
 def columns(judged: Judged) -> list[tuple[str, bool]]:
     """The measures that were judged, each as measured and then calibrated."""
     found = {(quantity, is_calibrated) for _, quantity, is_calibrated in judged}
-    ordered = in_order(sorted({quantity for quantity, _ in found}), DEPENDENCES)
-    return [(name, calibrated) for name in ordered for calibrated in (False, True) if (name, calibrated) in found]
+    shown = (*DEPENDENCES, RANK)
+    return [(name, calibrated) for name in shown for calibrated in (False, True) if (name, calibrated) in found]
 
 
 def is_x_itself(site: str, quantity: str) -> bool:
@@ -47,27 +47,44 @@ def count(judged: Judged, quantity: str, *, is_calibrated: bool) -> Count:
     shapes = [
         phase.shape
         for (site, name, calibrated), phase in judged.items()
-        if (name, calibrated) == (quantity, is_calibrated) and not is_x_itself(site, name)
+        if (name, calibrated) == (quantity, is_calibrated) and not is_x_itself(site, name) and phase.shape in ARROWS
     ]
     return Count(hits=shapes.count(wanted), of=len(shapes))
 
 
 def verdict(judged: Judged) -> str:
-    """At how many sites the two phases show, as measured and calibrated, for each X; and whether I(T;Y) keeps rising."""
+    """At how many sites each X shows two phases, as measured and calibrated; whether the rank falls too; whether I(T;Y) keeps rising."""
     told = dict.fromkeys(quantity for quantity, _ in columns(judged))
-    x_parts = [_counted(judged, name, f"{_which_x(name)} at ") for name in told if name != Y_QUANTITY]
-    said = f"Two phases of I(T;X), a rise and then a fall: {'; '.join(x_parts)}." if x_parts else ""
-    return " ".join(filter(None, (said, _label_verdict(judged) if Y_QUANTITY in told else "")))
+    x_parts = [_counted(judged, name, _which_x(name)) for name in told if name in X_QUANTITIES]
+    said = f"Two phases of I(T;X), a rise and then a fall, {'; '.join(x_parts)}." if x_parts else ""
+    label = f"I(T;Y) rises and does not fall {_counted(judged, Y_QUANTITY)}." if Y_QUANTITY in told else ""
+    return " ".join(filter(None, (said, _rank_verdict(judged), label)))
 
 
-def _label_verdict(judged: Judged) -> str:
-    return f"{_counted(judged, Y_QUANTITY, 'I(T;Y) rises and does not fall at ')}."
+def _counted(judged: Judged, quantity: str, which: str = "") -> str:
+    """``at 4 of 5 sites with the moving X, calibrated at 2 of 5``."""
+    parts: list[str] = []
+    for is_calibrated in (way for name, way in columns(judged) if name == quantity):
+        sites = "" if parts else " sites"
+        parts.append(
+            f"{'calibrated ' if is_calibrated else ''}at {count(judged, quantity, is_calibrated=is_calibrated)}{sites}"
+        )
+    return ", ".join([f"{parts[0]} {which}".rstrip(), *parts[1:]])
 
 
-def _counted(judged: Judged, quantity: str, before: str) -> str:
-    ways = dict.fromkeys(calibrated for name, calibrated in columns(judged) if name == quantity)
-    counts = [(calibrated, count(judged, quantity, is_calibrated=calibrated)) for calibrated in ways]
-    return before + ", ".join(f"{'calibrated at ' if calibrated else ''}{at} sites" for calibrated, at in counts)
+def _rank_verdict(judged: Judged) -> str:
+    """At how many sites with two phases of the paper's I(T;X) the effective rank falls as well; empty where there is none."""
+    x = next((name for name in X_QUANTITIES if (name, False) in columns(judged)), "")
+    peaked = [
+        site
+        for (site, name, calibrated), phase in judged.items()
+        if (name, calibrated) == (x, False) and phase.shape == TWO_PHASES and not is_x_itself(site, name)
+    ]
+    ranks = [rank.shape for site in peaked if (rank := judged.get((site, RANK, False)))]
+    falling = sum("falls" in shape for shape in ranks)
+    return (
+        f"Where it shows {_which_x(x)}, the effective rank falls as well at {falling} of {len(ranks)}." if ranks else ""
+    )
 
 
 def _which_x(quantity: str) -> str:
@@ -77,9 +94,9 @@ def _which_x(quantity: str) -> str:
 
 
 def sentence(judged: Judged, site: str) -> str:
-    """What is to be said of one site; empty where every curve is flat."""
+    """What is to be said of one site; empty where every curve is flat or none could be judged."""
     here = [key for key in ((site, *column) for column in columns(judged)) if key in judged]
-    if all(judged[key].shape == FLAT for key in here):
+    if all(judged[key].shape == FLAT or judged[key].shape not in ARROWS for key in here):
         return ""
     measures = dict.fromkeys(quantity for _, quantity, _ in here)
     return " ".join(f"{_capital(_measure(judged, site, name))}." for name in measures)
@@ -91,13 +108,15 @@ def _measure(judged: Judged, site: str, quantity: str) -> str:
     said += (
         [f"calibrated it {_course(calibrated)}" if plain else f"calibrated {_course(calibrated)}"] if calibrated else []
     )
-    named = quantity if quantity == Y_QUANTITY else f"I(T;X) {_which_x(quantity)}"
+    named = f"I(T;X) {_which_x(quantity)}" if quantity in X_QUANTITIES else dependence(quantity).title
     itself = " (X itself)" if is_x_itself(site, quantity) else ""
     return f"{named}{itself} {'; '.join(said)}"
 
 
 def _course(phase: Phase) -> str:
     q = f", {q_text(phase.q)}" if math.isfinite(phase.q) else ""
+    if phase.shape not in ARROWS:
+        return f"is not judged ({phase.shape or 'no reason is given'})"
     if phase.shape == FLAT:
         return f"shows neither rise nor fall{q}"
     if phase.shape == TWO_PHASES:
@@ -107,11 +126,10 @@ def _course(phase: Phase) -> str:
     return f"{phase.shape}{onset if phase.shape == RISES else ''}{q}"
 
 
-def beside(phase: Phase) -> str:
-    """What stands beside a shape in a table: its peak and its q-value."""
-    peak = _short(phase.peak, phase.unit) if phase.peak and phase.shape == TWO_PHASES else ""
-    q = q_text(phase.q) if math.isfinite(phase.q) else ""
-    return ", ".join(filter(None, (peak, q)))
+def beside(phase: Phase) -> tuple[str, ...]:
+    """What stands below a shape in a table: its peak, the interval, and its q-value."""
+    peak = _peak(phase.peak) if phase.peak and phase.shape == TWO_PHASES else ()
+    return (*peak, q_text(phase.q)) if math.isfinite(phase.q) else peak
 
 
 def q_text(q: float) -> str:
@@ -128,11 +146,11 @@ def moment_text(moment: Moment | None, unit: str) -> str:
     return f"{amount(moment.value)} {unit} (95 % interval {amount(moment.lower)} to {amount(moment.upper)})"
 
 
-def _short(peak: Moment, unit: str) -> str:
+def _peak(peak: Moment) -> tuple[str, ...]:
     if not math.isfinite(peak.value):
-        return f"peak: {peak.note or 'undefined'}"
-    ends = f" [{amount(peak.lower)}, {amount(peak.upper)}]" if _has_interval(peak) else ""
-    return f"peak {amount(peak.value)}{ends} {unit}"
+        return (f"peak: {peak.note or 'undefined'}",)
+    interval = (f"[{amount(peak.lower)}, {amount(peak.upper)}]",) if _has_interval(peak) else ()
+    return (f"peak {amount(peak.value)}", *interval)
 
 
 def _is_known(moment: Moment | None) -> bool:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from trustrace.core.errors import RunError
 from trustrace.report.axis import CheckpointAxis
 from trustrace.report.grids import Moment, Phase, Trace, View
-from trustrace.report.information import CALIBRATED, main_method, phase_part
+from trustrace.report.information import CALIBRATED, SPECTRUM, is_information, main_method, phase_part
 
 TWO_PHASES = "rises then falls"
 _KEY = ("dataset", "checkpoint", "protocol", "position", "seed", "site", "method")
@@ -30,12 +30,12 @@ def without_phases(table: pa.Table) -> tuple[pa.Table, tuple[Phase, ...]]:
 
 
 def judged(trace: Trace, view: View) -> dict[tuple[str, str, bool], Phase]:
-    """What the main estimator says of `view`, by site, measure, and whether it is calibrated."""
-    main = main_method(trace, view)
+    """What the main estimator and the spectrum say of `view`, by site, measure, and whether it is calibrated."""
+    methods = {main_method(trace, view), SPECTRUM}
     return {
         (phase.site, phase.quantity, phase.is_calibrated): phase
         for phase in trace.phases
-        if phase.view == view and phase.method == main
+        if phase.view == view and phase.method in methods
     }
 
 
@@ -61,7 +61,7 @@ def _phases(rows: list[dict[str, Any]]) -> Iterator[Phase]:
             )
         parts[part] = row
     for (*_, stem), parts in said.items():
-        if "shape" in parts:  # Without it nothing is known to have been judged.
+        if "shape" in parts and is_information(stem):  # Without a shape nothing is known to have been judged.
             yield _phase(stem, parts)
 
 

@@ -14,14 +14,18 @@ async function inflate(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-async function unpackNumbers() {
-  const shuffled = await inflate(content.numbers);
+async function unpack(text) {
+  const shuffled = await inflate(text);
   const count = shuffled.length / 4;
   const bytes = new Uint8Array(shuffled.length);
   for (let rank = 0; rank < 4; rank += 1) {
     for (let place = 0; place < count; place += 1) bytes[4 * place + rank] = shuffled[rank * count + place];
   }
-  numbers = new Float32Array(bytes.buffer);
+  return new Float32Array(bytes.buffer);
+}
+
+async function unpackNumbers() {
+  numbers = await unpack(content.numbers);
   let offset = 0;
   content.grids.forEach((address) => {
     offsets.set(nameOf(address), offset);
@@ -40,17 +44,20 @@ function gridAt(address) {
   if (start === undefined) return null;
   const series = content.series[address.model];
   const size = series.columns.length * series.sites.length;
-  const at = (plane, column, site) => numbers[start + PLANES.indexOf(plane) * size + column * series.sites.length + site];
+  return reader(series, (plane, column, site) => numbers[start + PLANES.indexOf(plane) * size + column * series.sites.length + site]);
+}
+
+function reader(series, at, write = written) {
   return {
     series,
     at,
     column: (plane, site, count = series.n_checkpoints) => Array.from({ length: count }, (_, column) => finite(at(plane, column, site))),
-    note: (column, site) => content.notes[Math.max(0, at("notes", column, site))],
+    note: (column, site) => content.notes[Math.max(0, at("notes", column, site))] ?? "",
     isMeasured: (column, site) => at("notes", column, site) !== UNMEASURED,
     text: (column, site) =>
       at("notes", column, site) === UNMEASURED
         ? "not measured"
-        : written(at("value", column, site), at("lower", column, site), at("upper", column, site)),
+        : write(at("value", column, site), at("lower", column, site), at("upper", column, site)),
   };
 }
 
@@ -65,6 +72,46 @@ function decimal(number, digits = 3) {
 function written(value, lower, upper) {
   const hasInterval = Number.isFinite(lower) && Number.isFinite(upper);
   return hasInterval ? `${decimal(value)} [${decimal(lower)}, ${decimal(upper)}]` : decimal(value);
+}
+
+// ── the information plane: a block of its own, unpacked when it is first asked for ──
+
+let dependences = null;
+const dependenceAt = new Map();
+
+async function unpackDependences() {
+  dependences = await unpack(content.information.numbers);
+  let offset = 0;
+  content.information.grids.forEach((grid) => {
+    dependenceAt.set(JSON.stringify([grid.view, grid.quantity, grid.method, grid.role]), { grid, offset });
+    const series = content.series[content.information.views[grid.view].model];
+    offset += grid.planes.length * series.columns.length * series.sites.length;
+  });
+}
+
+// One measure of a view, or null where it was not measured or is not carried; a plane that is not carried reads as undefined.
+function dependence(view, quantity, method, role = "measured") {
+  const found = dependenceAt.get(JSON.stringify([view, quantity, method, role]));
+  if (!found) return null;
+  const { grid, offset } = found;
+  const series = content.series[content.information.views[view].model];
+  const size = series.columns.length * series.sites.length;
+  const at = (plane, column, site) => {
+    const place = grid.planes.indexOf(plane);
+    return place < 0 ? (grid.constants[plane] ?? NaN) : dependences[offset + place * size + column * series.sites.length + site];
+  };
+  return reader(series, at, (value, lower, upper) => {
+    const hasInterval = Number.isFinite(lower) && Number.isFinite(upper);
+    return hasInterval ? `${significant(value)} [${significant(lower)}, ${significant(upper)}]` : significant(value);
+  });
+}
+
+// Three decimals, more where the number is small, fewer where it is large.
+function significant(number) {
+  if (!Number.isFinite(number)) return "undefined";
+  const size = Math.abs(number);
+  const text = size && size < 0.001 ? number.toExponential(1) : number.toFixed(size >= 100 ? 1 : size >= 10 ? 2 : 3);
+  return text.replaceAll("-", "\u2212");
 }
 
 // The floors under a dataset's chart: those of the text, then those that a model sets at one site.

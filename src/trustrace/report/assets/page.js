@@ -21,8 +21,11 @@ function optionsOf(part) {
   return terms ? Object.keys(terms).filter((name) => present.includes(name)) : present;
 }
 
-function readHash() {
-  const wanted = new URLSearchParams(location.hash.startsWith("#view?") ? location.hash.slice(6) : "");
+function hashed() {
+  return new URLSearchParams(location.hash.startsWith("#view?") ? location.hash.slice(6) : "");
+}
+
+function readHash(wanted) {
   Object.keys(CONTROLS).forEach((part) => {
     const options = optionsOf(part);
     state[part] = options.find((option) => String(option) === wanted.get(part)) ?? options[0];
@@ -33,11 +36,12 @@ function readHash() {
 }
 
 function writeHash() {
-  const said = new URLSearchParams(Object.keys(CONTROLS).filter((part) => state[part] !== optionsOf(part)[0]).map((part) => [part, state[part]]));
+  const said = new URLSearchParams(Object.keys(CONTROLS).filter((part) => state[part] !== undefined && state[part] !== optionsOf(part)[0]).map((part) => [part, state[part]]));
   articles.forEach((article, place) => {
     const site = focusChoice[article.dataset.dataset];
     if (site) said.set(`focus${place}`, site);
   });
+  planeHash().forEach(([name, value]) => said.set(name, value));
   history.replaceState(null, "", said.size ? `#view?${said}` : "#figures");
 }
 
@@ -267,7 +271,11 @@ function curvesTable(dataset) {
 }
 
 function download(dataset) {
-  const link = element("a", { href: URL.createObjectURL(new Blob([csvOf(dataset, state)], { type: "text/csv" })), download: `${dataset}_${state.quantity}_${state.method}_${state.protocol}.csv`.replace(/[^\w.-]+/g, "_") });
+  save(csvOf(dataset, state), `${dataset}_${state.quantity}_${state.method}_${state.protocol}.csv`);
+}
+
+function save(text, name) {
+  const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: name.replace(/[^\w.-]+/g, "_") });
   link.click();
   URL.revokeObjectURL(link.href);
 }
@@ -279,23 +287,37 @@ function isNear(article) {
   return box.bottom > -600 && box.top < innerHeight + 600;
 }
 
-function redrawAll() {
-  articles.forEach(draw);
+// Articles are drawn when they come near, again when the window changes, and all of them for paper.
+function watch(watched, waiting, drawOne) {
+  const watcher = new IntersectionObserver((entries) => entries.forEach((entry) => entry.isIntersecting && waiting.has(entry.target) && drawOne(entry.target)), { rootMargin: "600px" });
+  watched.forEach((article) => watcher.observe(article));
+  addEventListener("resize", () => watched.filter((article) => !waiting.has(article) && isNear(article)).forEach(drawOne));
+  addEventListener("themechange", () => {
+    watched.forEach((article) => waiting.add(article));
+    watched.filter(isNear).forEach(drawOne);
+  });
+  [["beforeprint", true], ["afterprint", false]].forEach(([name, isPrinting]) =>
+    addEventListener(name, () => {
+      forPaper(isPrinting);
+      watched.forEach(drawOne);
+    }),
+  );
+  watched.filter(isNear).forEach(drawOne);
 }
 
 function buildTheme() {
   const button = document.getElementById("theme");
   const name = () => (button.textContent = theme().name === "dark" ? "Light theme" : "Dark theme");
+  const shown = () => {
+    name();
+    dispatchEvent(new Event("themechange"));
+  };
   button.addEventListener("click", () => {
     document.documentElement.dataset.theme = theme().name === "dark" ? "light" : "dark";
     document.documentElement.style.colorScheme = document.documentElement.dataset.theme;
-    name();
-    changed();
+    shown();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    name();
-    changed();
-  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", shown);
   button.hidden = false;
   name();
 }
@@ -303,7 +325,6 @@ function buildTheme() {
 function forPaper(isPrinting) {
   if (isPrinting) document.documentElement.dataset.printing = "true";
   else delete document.documentElement.dataset.printing;
-  redrawAll();
 }
 
 async function runPlotly() {
@@ -313,10 +334,16 @@ async function runPlotly() {
 
 async function start() {
   buildTheme();
-  if (!content.grids.length) return;
+  if (!content.grids.length && !content.information) return;
   await unpackNumbers();
   await runPlotly();
-  readHash();
+  const wanted = hashed();
+  if (content.grids.length) startProbes(wanted);
+  startPlanes(wanted, watch);
+}
+
+function startProbes(wanted) {
+  readHash(wanted);
   buildControls();
   describe();
   filterTables();
@@ -324,12 +351,7 @@ async function start() {
     article.querySelector(".csv").addEventListener("click", () => download(article.dataset.dataset));
     article.querySelectorAll("details.twin").forEach((twin) => twin.addEventListener("toggle", () => twin.open && fillTwin(twin, article)));
   });
-  const watcher = new IntersectionObserver((entries) => entries.forEach((entry) => entry.isIntersecting && stale.has(entry.target) && draw(entry.target)), { rootMargin: "600px" });
-  articles.forEach((article) => watcher.observe(article));
-  addEventListener("resize", () => articles.filter((article) => !stale.has(article) && isNear(article)).forEach(draw));
-  addEventListener("beforeprint", () => forPaper(true));
-  addEventListener("afterprint", () => forPaper(false));
-  articles.filter(isNear).forEach(draw);
+  watch(articles, stale, draw);
 }
 
 start()
