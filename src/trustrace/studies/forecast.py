@@ -8,9 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from trustrace.activations.capture import capture
+from trustrace.activations.store import Activations
 from trustrace.core.sites import select_sites
 from trustrace.core.statements import Statements
 from trustrace.measures.floors import text_floors
+from trustrace.measures.information.course import bytes_needed
 from trustrace.measures.measure import measure
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.loading import random_init
@@ -37,7 +39,7 @@ class Forecast:
         models: Models that must still be loaded.
         download_bytes: What must be fetched for them and is not on this machine yet.
         disk_bytes: The largest unit's activations, which are kept while it is measured.
-        memory_bytes: The model's weights and the activations of one site, in float64 as probing holds them.
+        memory_bytes: The model's weights, and what probing and information hold of one site in float64.
         seconds: Estimated time of the open units on this machine, downloads left out.
     """
 
@@ -88,7 +90,7 @@ def forecast(study: TraceConfig, *, run: Path | None, settings: Settings) -> For
         models=len(models),
         download_bytes=sum(plan.source.download_bytes(subject.checkpoint) for subject in _trained(models)),
         disk_bytes=rows * n_sites * model.d_model * BYTES_PER_VALUE,
-        memory_bytes=_weight_bytes(model) + rows * model.d_model * 2 * BYTES_PER_VALUE,
+        memory_bytes=_weight_bytes(model) + _site_bytes(rows, model.d_model, study=study),
         seconds=sum(costs[one.name] for subject in models for one in waiting[subject.checkpoint.key])
         + load_seconds * len(models)
         + sum(_floor_seconds(one, study=study) for one in floors),
@@ -128,15 +130,47 @@ def _unit_seconds(
                 out=Path(folder) / "sample.safetensors",
             )
         )
-        site = activations.sites[-1]
-        _, measured = _timed(
-            lambda: [
-                measure(activations, sample, config=study.probing, protocol=protocol, seed=study.seed, sites=(site,))
-                for protocol in study.protocols
-            ]
+        probed = _measuring_seconds(activations, sample, study=study, informed=False)
+        informed = (
+            _measuring_seconds(activations, sample, study=study, informed=True) - probed if study.information else 0.0
         )
     share = len(statements) / len(sample)
-    return captured * share + measured * n_sites * share ** (2 if model.d_model > len(sample) else 1)
+    # A wide space iterates on a Gram matrix, a tall one on its coordinates; smoothers take the cube of their statements.
+    probed *= share ** (2 if len(statements) <= 2 * model.d_model else 1)
+    informed *= (_informed_rows(len(statements), study=study) / len(sample)) ** 3
+    return captured * share + (probed + max(0.0, informed)) * n_sites
+
+
+def _measuring_seconds(activations: Activations, sample: Statements, *, study: TraceConfig, informed: bool) -> float:
+    """The time of one site under every protocol."""
+    _, seconds = _timed(
+        lambda: [
+            measure(
+                activations,
+                sample,
+                config=study.probing,
+                protocol=protocol,
+                seed=study.seed,
+                information=study.information if informed else None,
+                sites=activations.sites[-1:],
+            )
+            for protocol in study.protocols
+        ]
+    )
+    return seconds
+
+
+def _site_bytes(rows: int, d_model: int, *, study: TraceConfig) -> int:
+    """Activations, a Gram matrix with its copies in both precisions where rows are few, and what information holds."""
+    values = 2 * BYTES_PER_VALUE
+    gram = int(2.5 * rows**2) * values if rows <= 2 * d_model else rows * d_model * values
+    informed = bytes_needed(_informed_rows(rows, study=study), config=study.information) if study.information else 0
+    return rows * d_model * values + gram + informed
+
+
+def _informed_rows(rows: int, *, study: TraceConfig) -> int:
+    most = study.information.max_statements if study.information else None
+    return rows if most is None else min(rows, most)
 
 
 def _floor_seconds(statements: Statements, *, study: TraceConfig) -> float:
