@@ -116,7 +116,7 @@ def test_published_numbers_alone_are_shown_and_not_judged(tmp_path):
 def test_what_the_page_has_no_room_for_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(carrying, "MOST_CELLS", 0)
     document = _report(tmp_path, information_rows(SHAPE))
-    assert "too large for the page to carry every estimator: nHSIC, σ = 100" in document.words
+    assert "every estimator. Left out, or carried in part: nHSIC, σ = 100" in document.words
 
 
 def test_two_seeds_are_told_apart(tmp_path):

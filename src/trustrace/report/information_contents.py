@@ -225,6 +225,6 @@ def _left_out(trace: Trace) -> str:
     if not names:
         return ""
     return (
-        f"This run is too large for the page to carry every estimator: {', '.join(names)} are left out or carried in part. "
+        f"This run is too large for the page to carry every estimator. Left out, or carried in part: {', '.join(names)}. "
         "All of them are in the run's measurements.parquet."
     )

@@ -271,7 +271,7 @@ function drawPlane(article, view, focus) {
   const drawn = planeFigure(pair, focus, momentOf(article.dataset.dataset, pair.x.series), sizeOf(plot));
   Plotly.react(plot, drawn.traces, drawn.layout, CONFIG);
   plot.setAttribute("aria-label", `${heading(article)}: the information plane, I(T;Y) against I(T;X), ${focusName(pair.x, focus)} in focus. The table below holds the same numbers.`);
-  const thinned = drawn.stride > 1 ? ` Of sites out of focus a point stands at every ${drawn.stride}th checkpoint; lines hold all.` : "";
+  const thinned = drawn.stride > 1 ? ` Of sites out of focus one point in ${drawn.stride} is drawn; lines hold all.` : "";
   figure.querySelector("figcaption").textContent = `${planeBasis()} A line per site from shallow to deep, a point per checkpoint; the dashed line runs through the sites at the checkpoint of the slider.${thinned}`;
 }
 
