@@ -45,6 +45,20 @@ def test_the_demo_ends_with_a_report_on_all_five_dimensions(demo: Path) -> None:
     assert list((demo / "trace" / "report" / "figures").glob("*.pdf"))
 
 
+def test_the_demo_measures_the_information_plane_and_judges_its_courses(demo: Path) -> None:
+    table = pq.read_table(demo / "trace" / "measurements.parquet").to_pylist()
+    for name in ("I(T;X)", "I(T;X_embedding)", "I(T;X_tokens)", "I(T;Y)"):
+        roles = {row["role"] for row in table if row["quantity"] == name and row["method"] == "nhsic_50"}
+        assert {"measured", "null", "control"} <= roles
+    shapes = [row for row in table if row["quantity"] == "I(T;X) shape"]
+    last = max(row["step"] for row in table if row["step"] is not None)
+    assert {row["step"] for row in shapes} == {last}
+    named = {"rises then falls", "rises", "falls", "falls then rises", "flat"}
+    assert {row["note"] for row in shapes if row["site"] != "embed"} <= named
+    assert "Information plane" in (demo / "trace" / "report" / "index.html").read_text("utf-8")
+    assert list((demo / "trace" / "report" / "figures").glob("plane_*.png"))
+
+
 def test_a_second_demo_does_nothing_again(demo: Path) -> None:
     before = stamps(demo)
     trustrace("demo", "--quick", "--out", demo, "--device", "cpu")
@@ -164,6 +178,20 @@ def test_captured_activations_are_measured_from_their_file(series: Path, tmp_pat
     rows = pq.read_table(table)
     assert set(rows["protocol"].to_pylist()) == {"published", "rigorous"}
     assert "final_norm" in rows["site"].to_pylist()
+    assert {"I(T;X)", "I(T;X_tokens)", "I(T;Y)"} <= set(rows["quantity"].to_pylist())
+
+
+def test_the_inputs_of_activations_are_brought_as_a_file(series: Path, tmp_path: Path) -> None:
+    source, statements = series / "checkpoints", series / "one.csv"
+    acts, inputs, table = tmp_path / "acts.safetensors", tmp_path / "inputs.safetensors", tmp_path / "t.parquet"
+    common = ("capture", source, "--dataset", statements, "--device", "cpu")
+    trustrace(*common, "--out", acts)
+    trustrace(*common, "--site", "embed", "--position", "mean", "--out", inputs)
+    told = trustrace("measure", acts, statements, "--inputs", inputs, "--out", table)
+    assert "dependence" in told
+    assert "I(T;X_embedding)" in pq.read_table(table)["quantity"].to_pylist()
+    trustrace("measure", acts, statements, "--no-information", "--out", table)
+    assert "I(T;Y)" not in pq.read_table(table)["quantity"].to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -187,6 +215,25 @@ def test_a_mistake_is_one_message_without_a_traceback(arguments: list[str], mess
     assert message in answer.stderr
     assert "Traceback" not in answer.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_last_checkpoint_that_cannot_be_read_stops_what_needs_its_embedding_and_says_the_way_out(
+    series: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "checkpoints"
+    subprocess.run(["cp", "-r", str(series / "checkpoints"), str(broken)], check=True)
+    weights = broken / "step_0000002" / "model.safetensors"
+    os.truncate(weights, weights.stat().st_size // 2)
+    study = tmp_path / "study.yaml"
+    text = (series / "study.yaml").read_text().replace(str(series / "checkpoints"), str(broken))
+    study.write_text(text)
+    told = trustrace("trace", study, "--out", tmp_path / "run", "--device", "cpu", code=3)
+    assert "the last checkpoint" in told
+    assert "information: null" in told
+    study.write_text(text + "information: null\n")
+    trustrace("trace", study, "--out", tmp_path / "without", "--device", "cpu", code=3)
+    measured = set(pq.read_table(tmp_path / "without" / "measurements.parquet")["checkpoint"].to_pylist())
+    assert any("step_0000001" in key for key in measured)
 
 
 def test_another_study_in_the_same_folder_is_refused_and_nothing_is_touched(

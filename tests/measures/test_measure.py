@@ -36,7 +36,9 @@ def value(rows, site, quantity, method="logistic", role="measured"):
 
 def test_every_site_has_every_quantity_once(rows):
     expected = {(quantity, method) for quantity in SCORES for method in ("logistic", "mass_mean", "whitened_mean")}
-    expected |= {(name, "logistic") for name in ("selection_log_loss", "selectivity", "mdl", "compression")}
+    expected |= {
+        (name, "logistic") for name in ("selection_log_loss", "selectivity", "mdl", "compression", "v_information")
+    }
     for site in ("embed", "block_0", "block_1"):
         names = [(row.quantity, row.method) for row in rows if row.site == site and row.role == "measured"]
         assert len(names) == len(set(names))
@@ -49,6 +51,19 @@ def test_derived_quantities_are_those_of_their_parts(rows):
         accuracy, control = value(rows, site, "accuracy"), value(rows, site, "accuracy", role="control")
         assert value(rows, site, "selectivity").value == pytest.approx(accuracy.value - control.value)
         assert value(rows, site, "compression").value == pytest.approx(1 / value(rows, site, "mdl").value)
+
+
+def test_usable_information_is_what_a_guess_by_the_label_rate_lacks(example, rows):
+    """With even folds it is the information bound up to what the rate of the training rows is off that of the test rows."""
+    _, statements = example
+    y = np.asarray(statements.labels)
+    row, loss = value(rows, "block_1", "v_information"), value(rows, "block_1", "log_loss").value
+    entropy = -(y.mean() * math.log(y.mean()) + (1 - y.mean()) * math.log(1 - y.mean()))
+    assert row.value == pytest.approx(entropy - loss, abs=0.01)
+    assert row.value > entropy - loss
+    assert row.lower > 0
+    # The probe of activations that do not differ knows the rate alone, as the guess does.
+    assert value(rows, "embed", "v_information").value == pytest.approx(0, abs=1e-3)
 
 
 def test_the_site_that_holds_the_concept_stands_out_and_noise_does_not(rows):

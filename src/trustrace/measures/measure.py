@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
 from trustrace.activations.store import Activations
@@ -24,7 +24,7 @@ from trustrace.measures.information.inputs import FIRST_BLOCK, FixedInputs
 from trustrace.measures.mean_probes import mass_mean_scores, mean_probe, whitened_mean_scores
 from trustrace.measures.probing import FoldSpace, Probe, fold_spaces, logistic_probe
 from trustrace.measures.published import published_accuracy, published_information, published_smoother
-from trustrace.measures.scoring import Sample, Weights, correct, mean, scores
+from trustrace.measures.scoring import Sample, Weights, correct, mean, scores, v_information
 from trustrace.measures.spaces import require_finite
 
 CHOSEN = "chosen"
@@ -40,6 +40,7 @@ class _Design:
         tested: Rows that some fold tests, in order.
         sample: Those rows, as they are scored.
         controls: The control labellings.
+        guesses: The log-odds of each scored row's label by the label rate of the rows that train its probe.
         order: The portions of the description length.
         sent: The rows of those portions, as they are scored.
     """
@@ -49,6 +50,7 @@ class _Design:
     tested: Bool[np.ndarray, " statement"]
     sample: Sample
     controls: ControlTask
+    guesses: Float64[np.ndarray, " tested"]
     order: Portions
     sent: Sample
 
@@ -233,9 +235,19 @@ def _design(statements: Statements, *, config: ProbingConfig, seed: int) -> _Des
         tested=tested,
         sample=scored,
         controls=controls,
+        guesses=_guesses(labels, pairs)[tested],
         order=portions(statements.groups, rows=sent, rng=generator(seed, "portions")),
         sent=scored if (sent == tested).all() else sample(sent),
     )
+
+
+def _guesses(labels: Int[np.ndarray, " statement"], pairs: Sequence[Fold]) -> Float64[np.ndarray, " statement"]:
+    """The log-odds of label 1 that the training rows of each fold give its test rows."""
+    guesses = np.full(len(labels), np.nan)
+    for pair in pairs:
+        rate = labels[pair.train].mean()
+        guesses[pair.test] = np.log(rate / (1 - rate))
+    return guesses
 
 
 def _rigorous(
@@ -248,6 +260,9 @@ def _rigorous(
     note = "activations do not differ between statements; the probe knows the label rate alone" if constant else ""
     probe = logistic_probe(spaces, labels, design.pairs, regularisers=config.regularisers)
     estimates = scores(design.sample, probe.log_odds[design.tested], method="logistic", note=note)
+    estimates.append(
+        v_information(design.sample, probe.log_odds[design.tested], design.guesses, method="logistic", note=note)
+    )
     estimates.append(_selection(probe, design))
     for method, direction in (("mass_mean", mass_mean_scores), ("whitened_mean", whitened_mean_scores)):
         log_odds = mean_probe(direction, spaces, labels, design.pairs, regularisers=probe.regularisers)

@@ -87,6 +87,23 @@ def scores(sample: Sample, log_odds: PerRow, *, method: str, note: str = "") -> 
     return [sample.estimate(name, score, method=method, note=note) for name, score in quantities.items()]
 
 
+def v_information(sample: Sample, log_odds: PerRow, guesses: PerRow, *, method: str, note: str = "") -> Estimate:
+    """How much better than a guess the probe codes a label, in nats: the mean over rows of log p(probe) - log p(guess).
+
+    Args:
+        sample: The rows.
+        log_odds: Of the probe.
+        guesses: The log-odds of whoever knows the label rate of the same training rows and nothing else.
+        method: The probe.
+        note: What must be known of it.
+
+    References:
+        Xu, Zhao, Song, Stewart and Ermon (2020), A theory of usable information under computational constraints.
+    """
+    gained = row_losses(sample.labels, guesses) - row_losses(sample.labels, log_odds)
+    return sample.estimate("v_information", lambda w: mean(gained, w), method=method, note=note)
+
+
 def correct(labels: Int[np.ndarray, " statement"], log_odds: PerRow) -> PerRow:
     """1 where the sign of the log-odds names the label; like scikit-learn, even odds mean label 0."""
     hits: np.ndarray = (log_odds > 0) == (labels == 1)

@@ -1,0 +1,207 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from tests.measures.curves import correlated
+from trustrace.measures.paired_noise import DRAWS, PairedNoise, crossing, highest_checkpoints, rise_and_fall
+
+CURVE = st.lists(st.floats(-3, 3), min_size=4, max_size=9).map(np.array)
+
+
+def noise_of(n: int, *, seed: int = 0, replicates: int = 400, n_groups: int = 1000, covariance=None) -> PairedNoise:
+    rng = np.random.default_rng(seed)
+    root = np.linalg.cholesky(correlated(n, kept=0.6) if covariance is None else covariance)
+    return PairedNoise.of(rng.standard_normal((replicates, n)) @ root.T, n_groups=n_groups, scale=1.0, rng=rng)
+
+
+def rising_contrasts(n: int) -> np.ndarray:
+    """Later part less earlier part of every stretch that begins with the series or ends with it."""
+    rows = []
+    for begin, end in [(0, end) for end in range(2, n + 1)] + [(begin, n) for begin in range(1, n - 1)]:
+        for split in range(begin + 1, end):
+            row = np.zeros(n)
+            row[begin:split], row[split:end] = -1 / (split - begin), 1 / (end - split)
+            rows.append(row)
+    return np.array(rows)
+
+
+def in_normal_units(t, noise: PairedNoise):
+    return stats.norm.isf(stats.t.sf(t, noise.freedom))
+
+
+def simulated_p(truth: np.ndarray, covariance: np.ndarray, *, curves: int, replicates: int):
+    rng = np.random.default_rng(7)
+    root = np.linalg.cholesky(covariance)
+    p = []
+    for _ in range(curves):
+        values = truth + root @ rng.standard_normal(len(truth))
+        draws = values + rng.standard_normal((replicates, len(truth))) @ root.T
+        p.append(rise_and_fall(values, PairedNoise.of(draws, n_groups=1000, scale=1.0, rng=rng)))
+    return np.array(p)
+
+
+def test_noise_has_the_covariance_of_the_replicates_less_what_is_shared():
+    rng = np.random.default_rng(0)
+    replicates = rng.standard_normal((500, 6)) * np.arange(1, 7) + 100 * rng.standard_normal((500, 1))
+    noise = PairedNoise.of(replicates, n_groups=301, scale=1.0, rng=rng)
+    expected = np.cov(replicates - replicates.mean(axis=1, keepdims=True), rowvar=False)
+    np.testing.assert_allclose(noise.factor @ noise.factor.T, expected, atol=1e-9)
+    np.testing.assert_allclose(noise.variances, np.diag(expected))
+    np.testing.assert_allclose(np.cov(noise.draws), expected, atol=0.15 * expected.max())
+    assert noise.freedom == pytest.approx(1 / (1 / 499 + 1 / 300))
+
+
+@settings(max_examples=30, deadline=None)
+@given(CURVE, st.integers(0, 5))
+def test_p_values_are_those_of_all_contrasts_written_out(values, seed):
+    noise = noise_of(len(values), seed=seed)
+    contrasts = rising_contrasts(len(values))
+    scaled = contrasts / np.sqrt(np.einsum("ci,ij,cj->c", contrasts, noise.factor @ noise.factor.T, contrasts))[:, None]
+    for direction, p in zip((scaled, -scaled), rise_and_fall(values, noise), strict=True):
+        observed = in_normal_units((direction @ values).max(), noise)
+        null = (direction @ noise.draws).max(axis=0)
+        reached = (null >= observed).sum()
+        expected = (1 + reached) / (1 + DRAWS)
+        if reached == 0:
+            expected = max(1e-6, min(expected, stats.norm.sf(observed - np.median(null))))
+        assert p == pytest.approx(expected, abs=1.5 / DRAWS * (reached > 0), rel=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(CURVE, st.integers(0, 5), st.lists(st.floats(0, 3), min_size=9, max_size=9))
+def test_no_curve_that_never_rises_makes_a_rise_more_likely_than_a_constant_does(values, seed, steps):
+    noise = noise_of(len(values), seed=seed)
+    falling = -np.cumsum(steps)[: len(values)]
+    constant, with_falls = rise_and_fall(values, noise)[0], rise_and_fall(values + falling, noise)[0]
+    assert with_falls >= constant - 1e-9
+    assert rise_and_fall(values - falling, noise)[1] >= rise_and_fall(values, noise)[1] - 1e-9
+
+
+@settings(max_examples=30, deadline=None)
+@given(CURVE, st.integers(0, 5))
+def test_a_curve_upside_down_or_backwards_swaps_rise_and_fall(values, seed):
+    noise = noise_of(len(values), seed=seed)
+    backwards = PairedNoise(factor=noise.factor[::-1], draws=noise.draws[::-1], freedom=noise.freedom)
+    overturned = PairedNoise(factor=-noise.factor, draws=-noise.draws, freedom=noise.freedom)
+    rise, fall = rise_and_fall(values, noise)
+    assert rise_and_fall(values[::-1], backwards) == pytest.approx((fall, rise), abs=1.5 / DRAWS)
+    assert rise_and_fall(-values, overturned) == pytest.approx((fall, rise), abs=1.5 / DRAWS)
+    assert rise_and_fall(values + 5, noise) == pytest.approx((rise, fall), abs=1.5 / DRAWS)
+
+
+def test_a_dip_within_a_rise_is_no_fall_but_an_end_below_the_peak_is():
+    checkpoint = np.arange(25)
+    noise = noise_of(25, covariance=correlated(25, kept=0.9))
+    dip = checkpoint - 6.0 * (checkpoint == 12)
+    rise, fall = rise_and_fall(dip, noise)
+    assert rise == 1e-6
+    assert fall > 0.5
+    assert rise_and_fall(checkpoint - 6.0 * (checkpoint >= 23), noise)[1] < 1e-4
+    assert rise_and_fall(-dip, noise)[0] > 0.5
+
+
+@pytest.mark.parametrize("kept", [0.01, 0.9, 0.99])
+def test_flat_curves_with_correlated_noise_raise_nominal_false_alarms(kept):
+    p = simulated_p(np.zeros(20), correlated(20, kept=kept), curves=400, replicates=400)
+    for alarms in ((p < 0.05).sum(axis=0), (p > 0.95).sum(axis=0)):
+        assert (stats.binom.ppf(0.001, 400, 0.05) <= alarms).all()
+        assert (alarms <= stats.binom.ppf(0.999, 400, 0.05)).all()
+
+
+def test_few_replicates_raise_no_more_false_alarms():
+    p = simulated_p(np.zeros(20), correlated(20, kept=0.01), curves=400, replicates=30)
+    assert ((p < 0.05).sum(axis=0) <= stats.binom.ppf(0.999, 400, 0.05)).all()
+
+
+def test_few_groups_raise_no_more_false_alarms_in_a_cluster_bootstrap():
+    rng = np.random.default_rng(3)
+    alarms = np.zeros(2, dtype=int)
+    for _ in range(400):
+        groups = rng.standard_normal((25, 20)) + rng.standard_normal((25, 1))
+        values = groups.mean(axis=0)
+        replicates = rng.multinomial(25, np.full(25, 1 / 25), size=400) @ groups / 25
+        noise = PairedNoise.of(replicates, n_groups=25, scale=float(np.abs(values).max()), rng=rng)
+        alarms += np.array(rise_and_fall(values, noise)) < 0.05
+    assert (alarms <= stats.binom.ppf(0.999, 400, 0.05)).all()
+
+
+@pytest.mark.parametrize("truth", [np.minimum(np.arange(20), 6) * 20.0, (np.arange(20) // 7) * 20.0])
+def test_rises_and_stairs_are_not_called_falling_more_often_than_nominal(truth):
+    p = simulated_p(truth, correlated(20), curves=250, replicates=400)
+    assert (p[:, 0] < 1e-3).all()
+    assert (p[:, 1] < 0.05).sum() <= stats.binom.ppf(0.999, 250, 0.05)
+
+
+def test_a_small_sudden_change_is_seen_through_large_noise_that_checkpoints_share():
+    truth = np.where(np.arange(20) < 17, 0.0, -1.0)
+    p = simulated_p(truth, correlated(20, kept=0.99, shift=25.0), curves=40, replicates=400)
+    assert (p[:, 1] < 0.01).mean() > 0.9
+    assert (p[:, 0] > 0.05).mean() > 0.9
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-4, 4))
+def test_of_two_checkpoints_the_lower_one_may_be_highest_until_a_paired_t_test_says_no(gap):
+    noise = noise_of(2, replicates=40, n_groups=60)
+    deviation = np.sqrt(((noise.factor[1] - noise.factor[0]) ** 2).sum())
+    kept = highest_checkpoints(np.array([0.0, gap]) * deviation, noise)
+    assert kept.tolist() == [stats.t.sf(gap, noise.freedom) >= 0.05, stats.t.cdf(gap, noise.freedom) >= 0.05]
+
+
+@settings(max_examples=40, deadline=None)
+@given(CURVE, st.integers(0, 5))
+def test_the_set_of_highest_checkpoints_is_that_of_all_comparisons_written_out(values, seed):
+    noise = noise_of(len(values), seed=seed)
+    covariance = noise.factor @ noise.factor.T
+    kept = highest_checkpoints(values, noise)
+    for own in range(len(values)):
+        t, draws = [], []
+        for other in set(range(len(values))) - {own}:
+            deviation = np.sqrt(covariance[own, own] + covariance[other, other] - 2 * covariance[own, other])
+            t.append((values[other] - values[own]) / deviation)
+            draws.append((noise.draws[other] - noise.draws[own]) / deviation)
+        margin = np.quantile(np.max(draws, axis=0), 0.95) - in_normal_units(max(t), noise)
+        assert kept[own] == (margin >= 0) or abs(margin) < 0.06
+    assert kept[np.argmax(values)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(CURVE, st.integers(0, 5), st.floats(0.1, 0.9))
+def test_a_crossing_is_bounded_by_the_checkpoints_that_are_surely_below_and_above(values, seed, share):
+    noise = noise_of(len(values), seed=seed)
+    values = 4 * values
+    high = int(np.argmax(values))
+    low = int(np.argmin(values[: high + 1]))
+
+    def t_and_draws(checkpoint):
+        rows = np.zeros((high, len(values)))
+        for candidate, row in enumerate(rows):
+            row[checkpoint] += 1
+            row[candidate] -= 1 - share
+            row[high] -= share
+        rows /= np.sqrt(np.einsum("ci,ij,cj->c", rows, noise.factor @ noise.factor.T, rows))[:, None]
+        return rows @ values, rows @ noise.draws
+
+    first, last = low, high
+    while first < high and (t_and_draws(first)[0] < stats.t.ppf(0.025, noise.freedom)).all():
+        first += 1
+    while last > low:
+        t, draws = t_and_draws(last - 1)
+        if in_normal_units(t.max(), noise) <= np.quantile(draws.max(axis=0), 0.975):
+            break
+        last -= 1
+    assert crossing(values, noise, low=low, high=high, share=share) == (first if first > low else 0, last)
+
+
+def test_a_curve_without_noise_is_known_exactly():
+    rng = np.random.default_rng(0)
+    values = np.array([0.0, 0.0, 1.0, 3.0, 2.0])
+    noise = PairedNoise.of(np.tile(values, (50, 1)), n_groups=100, scale=3.0, rng=rng)
+    assert rise_and_fall(values, noise) == (1e-6, 1e-6)
+    assert highest_checkpoints(values, noise).tolist() == [False, False, False, True, False]
+    assert crossing(values, noise, low=0, high=3, share=0.25) == (2, 2)
+    constant = PairedNoise.of(np.tile(np.zeros(5), (50, 1)), n_groups=100, scale=0.0, rng=rng)
+    assert min(rise_and_fall(np.zeros(5), constant)) > 0.9
+    assert highest_checkpoints(np.zeros(5), constant).all()
