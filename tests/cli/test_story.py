@@ -53,8 +53,8 @@ def test_the_demo_measures_the_information_plane_and_judges_its_courses(demo: Pa
     shapes = [row for row in table if row["quantity"] == "I(T;X) shape"]
     last = max(row["step"] for row in table if row["step"] is not None)
     assert {row["step"] for row in shapes} == {last}
-    named = {"rises then falls", "rises", "falls", "falls then rises", "flat"}
-    assert {row["note"] for row in shapes if row["site"] != "embed"} <= named
+    # Three checkpoints have no shape to speak of, and say so.
+    assert all("4 are needed" in row["note"] for row in shapes)
     assert "Information plane" in (demo / "trace" / "report" / "index.html").read_text("utf-8")
     assert list((demo / "trace" / "report" / "figures").glob("plane_*.png"))
 

@@ -5,7 +5,8 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.sparse.linalg import eigsh
+from scipy.linalg import eigh
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
 from trustrace.measures.config import Width
 from trustrace.measures.information.kernels import (
@@ -85,6 +86,9 @@ class Variable:
         """The leading principal components at unit variance; fewer where the variable has fewer."""
         gram = self.gram.cpu().numpy()
         count = min(count, len(gram) - 1)
-        start = np.random.default_rng(0).normal(size=len(gram))
-        values, vectors = eigsh(gram, k=count, v0=start)
+        try:
+            values, vectors = eigsh(gram, k=count, v0=np.random.default_rng(0).normal(size=len(gram)))
+        except ArpackNoConvergence:
+            # An even spectrum has no leading components to converge to; the dense solver is slower and takes any.
+            values, vectors = eigh(gram, subset_by_index=[len(gram) - count, len(gram) - 1])
         return np.asarray(vectors[:, values > values[-1] * 1e-10] * np.sqrt(len(gram)))
