@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from trustrace.report.grids import Grid, Series, Trace, View
+from trustrace.report.grids import Trace, View
 
 X_QUANTITIES = ("I(T;X)", "I(T;X_embedding)", "I(T;X_tokens)")
 """The moving X first, then those that stand still."""
@@ -74,8 +74,3 @@ def x_quantities(trace: Trace, view: View) -> list[str]:
         if address.view == view and address.quantity.startswith(_DEPENDENCE) and address.quantity != Y_QUANTITY
     )
     return [name for name in in_order(found, X_QUANTITIES) if not name.endswith((CALIBRATED, P_VALUE))]
-
-
-def trained(series: Series, grid: Grid, site: int, plane: str = "value") -> list[float]:
-    """One plane of `grid` at one site over the trained checkpoints."""
-    return [float(number) for number in getattr(grid, plane)[: len(series.checkpoints), site]]

@@ -144,12 +144,6 @@ def dependence(name: str) -> Term:
     return DEPENDENCES.get(stem) or GEOMETRY.get(stem) or glossary.quantity(stem)
 
 
-def short_title(name: str) -> str:
-    """The measure in a sentence or a narrow heading: which X, and no more."""
-    short = {"I(T;X)": "moving X", "I(T;X_embedding)": "final embedding", "I(T;X_tokens)": "token identity"}
-    return short.get(name) or dependence(name).title
-
-
 def estimator(name: str) -> Term:
     """The estimator called `name`; any kernel width is described."""
     if match := _NHSIC.fullmatch(name):
