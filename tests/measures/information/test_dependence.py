@@ -151,6 +151,21 @@ def test_equal_bags_of_tokens_are_one_and_disjoint_ones_nought():
     assert found[0, 3] == pytest.approx(4 / (3 * 6) ** 0.5)
 
 
+def test_the_median_width_is_that_of_rows_that_differ():
+    x = np.zeros((40, 3))
+    x[:6] = np.random.default_rng(0).normal(size=(6, 3))
+    x += 0.1
+    distances = squared_distances(torch.from_numpy((x - x.mean(0)) @ (x - x.mean(0)).T))
+    expected = [np.square(a - b).sum() for i, a in enumerate(x) for b in x[:i] if (a != b).any()]
+    assert median_distance(distances) == pytest.approx(np.median(expected), rel=0.2)
+    assert torch.isfinite(Variable.of_features(torch.from_numpy(x @ x.T)).smoother("median", ridge=1e-3).matrix).all()
+
+
+def test_rows_that_are_equal_in_a_selection_are_constant():
+    x = np.random.default_rng(1).normal(size=(1, 50)).repeat(20, axis=0) * 3
+    assert Variable.of_features(torch.from_numpy(x @ x.T)).is_constant
+
+
 def test_widths_compare_across_numbers_of_features_and_scales():
     rng = np.random.default_rng(3)
     x = rng.normal(size=(60, 400))

@@ -12,6 +12,9 @@ from torch import Tensor
 Square = Float64[Tensor, "statement statement"]
 Vector = Float64[Tensor, " statement"]
 
+EQUAL = 1e-12
+"""Squared distances below this share of the largest are rounding error between equal rows."""
+
 
 def squared_distances(gram: Square) -> Square:
     """||x_i - x_j||² of all pairs, from inner products."""
@@ -60,10 +63,14 @@ def u_centred(kernel: Square) -> Square:
 
 
 def median_distance(distances: Square) -> float:
-    """The median of the squared distances between different rows."""
+    """The median of the squared distances between rows that differ.
+
+    Where most statements end in the same token most rows are equal, and a median over all pairs would be no width at all.
+    """
     n = len(distances)
     rows, columns = torch.triu_indices(n, n, offset=1, device=distances.device)
-    return float(distances[rows, columns].median())
+    pairs = distances[rows, columns]
+    return float(pairs[pairs > EQUAL * pairs.max()].median())
 
 
 def token_kernel(tokens: Sequence[Sequence[int]]) -> Square:
