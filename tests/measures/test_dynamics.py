@@ -224,6 +224,28 @@ def test_checkpoints_out_of_order_are_refused_by_name(training):
         noisy(np.zeros(25), rng=rng_of(), training=training)
 
 
+@pytest.mark.parametrize(("spike", "ends"), [(2, (2e9, 12e9)), (22, (12e9, 22e9))])
+def test_a_lone_spike_higher_than_the_mode_widens_the_interval_of_the_peak(spike, ends):
+    truth = 40.0 - 3.0 * np.abs(CHECKPOINT - 12)
+    truth[spike] = 45
+    peak = told(noisy(truth, rng=rng_of()))[0]["peak"]
+    assert peak.value == 12e9
+    assert (peak.lower, peak.upper) == ends
+
+
+def test_the_larger_turn_names_a_shape_even_where_the_smaller_one_is_measured_more_precisely():
+    truth = 40 * np.interp(CHECKPOINT, [0, 3, 15, 24], [0.3, 0, 1, 0.2])
+    growing = np.diag(np.linspace(0.2, 3, 25) ** 2)
+    assert told(noisy(truth, rng=rng_of(), covariance=growing))[0]["shape"].note == "rises then falls"
+
+
+def test_a_rise_that_the_closest_fit_does_not_have_has_no_onset():
+    truth = np.array([100.0, 0.0, 75.0, -200.0, -400.0])
+    onset = told(noisy(truth, rng=rng_of()))[0]["onset"]
+    assert np.isnan([onset.value, onset.lower, onset.upper]).all()
+    assert "closest has no rise" in onset.note
+
+
 def test_four_checkpoints_suffice():
     curve = noisy(np.array([0.0, 20.0, 40.0, 10.0]), rng=rng_of())
     assert isinstance(curve, Curve)

@@ -168,10 +168,10 @@ def test_the_set_of_highest_checkpoints_is_that_of_all_comparisons_written_out(v
 
 
 @settings(max_examples=40, deadline=None)
-@given(CURVE, st.integers(0, 5), st.floats(0.1, 0.9))
-def test_a_crossing_is_bounded_by_the_checkpoints_that_are_surely_below_and_above(values, seed, share):
+@given(CURVE, st.integers(0, 5), st.floats(0.1, 0.9), st.sampled_from([0.5, 4.0]))
+def test_a_crossing_is_bounded_by_the_checkpoints_that_are_surely_below_and_above(values, seed, share, amplitude):
     noise = noise_of(len(values), seed=seed)
-    values = 4 * values
+    values = amplitude * values
     high = int(np.argmax(values))
     low = int(np.argmin(values[: high + 1]))
 
@@ -193,6 +193,12 @@ def test_a_crossing_is_bounded_by_the_checkpoints_that_are_surely_below_and_abov
             break
         last -= 1
     assert crossing(values, noise, low=low, high=high, share=share) == (first if first > low else 0, last)
+
+
+def test_where_even_the_lowest_checkpoint_is_not_surely_below_a_crossing_may_come_first():
+    noise = noise_of(5)
+    assert crossing(np.array([0.2, 0.0, 0.5, 1.0, 0.9]), noise, low=1, high=3, share=0.25) == (0, 3)
+    assert crossing(np.array([20.0, 0.0, 50.0, 100.0, 90.0]), noise, low=1, high=3, share=0.25) == (2, 2)
 
 
 def test_a_curve_without_noise_is_known_exactly():

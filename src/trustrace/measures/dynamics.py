@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from scipy.stats import false_discovery_control
 
 from trustrace.core.draws import generator
@@ -168,7 +168,8 @@ def _hindrance(curve: Curve, usable: int) -> str:
     return ""
 
 
-def _left_out(usable: np.ndarray) -> str:
+def _left_out(usable: Bool[np.ndarray, " checkpoint"]) -> str:
+    """What a curve's note says of checkpoints without a value."""
     return "" if usable.all() else f"{(~usable).sum()} of {len(usable)} checkpoints have no value and are left out"
 
 
