@@ -11,6 +11,7 @@ import pytest
 
 from tests.report.tables import AUDITS, MANIFEST, MODEL, STUDY, Shape, rows, write_run
 from trustrace.core.errors import MissingExtraError, RunError
+from trustrace.core.sites import sites_of
 from trustrace.report.page import _plotly, page_text, write_report
 from trustrace.report.pivoting import pivot
 from trustrace.report.run_folder import read_run
@@ -142,6 +143,32 @@ def test_the_summary_says_in_words_what_the_table_holds(document):
         "6 checkpoints (0 tokens to 2.15\u00a0B tokens), 4 sites" in document.words
         or "6 checkpoints (0 tokens to 2.15 B tokens), 4 sites" in document.words
     )
+
+
+def test_the_summary_tells_the_course_of_accuracy_where_it_was_judged(tmp_path):
+    measured = rows(SHAPE)
+    last = max((row for row in measured if row.step is not None), key=lambda row: row.step)
+    said = {"shape": (0.004, "rises"), "rise q": (0.004, ""), "onset": (2e8, "")}
+    courses = [
+        replace(
+            last,
+            quantity=f"accuracy {part}",
+            method="logistic",
+            role="measured",
+            dataset=SHAPE.datasets[0],
+            site=site.name,
+            value=value,
+            lower=value / 2,
+            upper=value * 2,
+            note=note,
+        )
+        for site in sites_of(SHAPE.n_blocks)
+        for part, (value, note) in said.items()
+    ]
+    words = _report(tmp_path / "run", [*measured, *courses]).words
+    pattern = r"accuracy at \w+ rises from 200\sM tokens \(95 % interval 100\sM to 400\sM\) on, q = 0.004\."
+    assert re.search(pattern, words.replace("\u00a0", " "))
+    assert "accuracy shape" not in words
 
 
 def test_every_number_of_the_best_sites_is_one_of_the_table(run, document):

@@ -54,10 +54,12 @@ class Sample:
         method: str,
         role: Role = "measured",
         note: str = "",
+        keep: bool = False,
     ) -> Estimate:
-        """The value of `score`, in double precision, and its 95 % interval; a sample of one group has none."""
+        """The value of `score`, in double precision, and its 95 % interval; a sample of one group has none. `keep` keeps the draws."""
         value = float(score(np.ones((len(self), 1)))[0])
-        lower, upper = percentile_interval(score(self.draws)) if self.n_groups > 1 else (np.nan, np.nan)
+        draws = score(self.draws)
+        lower, upper = percentile_interval(draws) if self.n_groups > 1 else (np.nan, np.nan)
         if np.isnan(value) and not note:
             note = "undefined: the scored rows hold one class"
         return Estimate(
@@ -70,6 +72,7 @@ class Sample:
             n_groups=self.n_groups,
             role=role,
             note=note,
+            replicates=draws if keep else None,
         )
 
 
@@ -84,7 +87,11 @@ def scores(sample: Sample, log_odds: PerRow, *, method: str, note: str = "") -> 
         "ece": lambda w: calibration_error(y, log_odds, w),
         "information_bound": lambda w: label_entropy(y, w) - mean(losses, w),
     }
-    return [sample.estimate(name, score, method=method, note=note) for name, score in quantities.items()]
+    # The accuracy of the logistic probe is the one whose course over training is judged.
+    return [
+        sample.estimate(name, score, method=method, note=note, keep=(name, method) == ("accuracy", "logistic"))
+        for name, score in quantities.items()
+    ]
 
 
 def v_information(sample: Sample, log_odds: PerRow, guesses: PerRow, *, method: str, note: str = "") -> Estimate:

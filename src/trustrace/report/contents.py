@@ -9,10 +9,11 @@ from typing import Any
 from trustrace.report import glossary
 from trustrace.report.axis import label
 from trustrace.report.figures import FigureFile
-from trustrace.report.findings import DEFAULT_METHOD, Finding, finding
+from trustrace.report.findings import CHOSEN, DEFAULT_METHOD, Finding, finding
 from trustrace.report.grids import Trace, View
 from trustrace.report.information_contents import InformationText, information_text
 from trustrace.report.information_contents import definitions as information_definitions
+from trustrace.report.phase_sentences import course
 from trustrace.report.run_folder import RunFolder
 from trustrace.report.sentences import claim, details
 from trustrace.report.sparks import Spark, spark, spark_limits
@@ -143,9 +144,22 @@ def _summaries(trace: Trace, found: Sequence[Finding]) -> Iterator[Summary]:
         yield Summary(
             title=glossary.dataset_title(at.view.dataset),
             claim=claim(at),
-            details=details(at),
+            details=(*details(at), *_course(trace, at)),
             spark=spark(trace, at, limits=limits),
         )
+
+
+def _course(trace: Trace, at: Finding) -> Iterator[str]:
+    """How accuracy went over training at the sites that folds choose, or else at the site that is best in the end."""
+    told = {
+        phase.site: phase
+        for phase in trace.courses
+        if (phase.view, phase.quantity, phase.method) == (at.view, "accuracy", at.method)
+    }
+    site = CHOSEN if CHOSEN in told else at.final.site if at.final else ""
+    if site in told:
+        where = "the sites that folds choose" if site == CHOSEN else site
+        yield f"Over the whole course of training, accuracy at {where} {course(told[site])}."
 
 
 def _sections(run: RunFolder, trace: Trace, drawn: Sequence[FigureFile]) -> Iterator[Section]:

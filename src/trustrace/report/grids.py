@@ -142,7 +142,8 @@ class Trace:
         text_floors: Rows that need no model.
         notes: Distinct notes; the first is empty.
         information: The numbers of the information plane and of the geometry beside it, in the order of the table's first mention.
-        phases: What the table says of whole courses of training.
+        phases: What the table says of whole courses of training, in the information plane and beside it.
+        courses: The same of probes.
     """
 
     series: Mapping[str, Series]
@@ -151,6 +152,7 @@ class Trace:
     notes: tuple[str, ...]
     information: Mapping[Address, Grid] = field(default_factory=dict)
     phases: tuple[Phase, ...] = ()
+    courses: tuple[Phase, ...] = ()
 
     @cached_property
     def views(self) -> tuple[View, ...]:

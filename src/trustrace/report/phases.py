@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from trustrace.core.errors import RunError
 from trustrace.report.axis import CheckpointAxis
 from trustrace.report.grids import Moment, Phase, Trace, View
-from trustrace.report.information import CALIBRATED, SPECTRUM, is_information, main_method, phase_part
+from trustrace.report.information import CALIBRATED, SPECTRUM, main_method, phase_part
 
 TWO_PHASES = "rises then falls"
 _KEY = ("dataset", "checkpoint", "protocol", "position", "seed", "site", "method")
@@ -61,7 +61,7 @@ def _phases(rows: list[dict[str, Any]]) -> Iterator[Phase]:
             )
         parts[part] = row
     for (*_, stem), parts in said.items():
-        if "shape" in parts and is_information(stem):  # Without a shape nothing is known to have been judged.
+        if "shape" in parts:  # Without a shape nothing is known to have been judged.
             yield _phase(stem, parts)
 
 

@@ -41,7 +41,8 @@ def pivot(table: pa.Table) -> Trace:
         text_floors=_text_floors(table.filter(pc.invert(needs_model))),
         notes=rows.notes,
         information={address: grid for address, grid in grids.items() if is_information(address.quantity)},
-        phases=phases,
+        phases=tuple(phase for phase in phases if is_information(phase.quantity)),
+        courses=tuple(phase for phase in phases if not is_information(phase.quantity)),
     )
 
 

@@ -100,7 +100,8 @@ def test_a_constant_representation_is_undefined_and_never_a_silent_nought(rows):
 
 def test_only_judged_numbers_carry_replicates_and_they_are_paired(rows):
     kept = [row for row in rows if isinstance(row, ReplicatedMeasurement)]
-    assert {row.method for row in kept} == {"nhsic_5", "spectrum"}
+    assert {row.method for row in kept} == {"nhsic_5", "spectrum", "logistic"}
+    assert {row.quantity for row in kept if row.method == "logistic"} == {"accuracy"}
     again = one(rows, "block_1", "I(T;Y)")
     assert again.replicates.std() > 0
     assert np.quantile(again.replicates, 0.025) == pytest.approx(again.lower)
