@@ -210,6 +210,30 @@ def test_too_few_statements_are_refused(n):
         information_rows(make_statements(n=n, n_groups=n), config=CONFIG, seed=0, device="cpu")
 
 
+def test_groups_too_large_to_be_taken_and_one_label_among_the_taken_are_refused():
+    small = CONFIG.model_copy(update={"max_statements": 10})
+    with pytest.raises(MeasurementError, match=r"0 of 60 statements.*max_statements"):
+        information_rows(make_statements(n=60, n_groups=3), config=small, seed=0, device="cpu")
+    labels = [1, *[0] * 99]
+    with pytest.raises(MeasurementError, match="share the label 0"):
+        information_rows(make_statements(n=100, n_groups=100, labels=labels), config=small, seed=0, device="cpu")
+
+
+def test_sampling_errors_told_by_some_are_those_told_by_all():
+    """On rows of which ten share each group, as on rows that stand alone."""
+    for n_groups in (60, 600):
+        statements = make_statements(n=600, n_groups=n_groups)
+        rows = information_rows(statements, config=CONFIG, seed=0, device="cpu")
+        shared = np.random.default_rng(1).normal(size=n_groups)[rows.groups]
+        influence = torch.from_numpy(shared + 0.3 * np.random.default_rng(2).normal(size=600))
+        influence -= influence.mean()
+        assert 200 < len(rows.few) <= 256
+        some = influence[torch.from_numpy(rows.few)]
+        whole = rows.estimate("q", 1.0, influence, method="m")
+        told = rows.estimate("q", 1.0, some - some.mean(), method="m")
+        assert told.upper - told.lower == pytest.approx(whole.upper - whole.lower, rel=0.35)
+
+
 def test_more_statements_than_memory_say_how_much_is_needed(monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Free", (), {"available": 10_000_000})())
     needed = bytes_needed(2000, config=CONFIG)

@@ -1,5 +1,6 @@
 """The statements that information is measured on, and what is the same for every site and checkpoint, so that curves are paired."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -104,15 +105,13 @@ def information_rows(
     """The rows of `statements`; they depend on `seed`, labels and groups alone.
 
     Raises:
-        MeasurementError: there are fewer than `FEWEST` statements.
+        MeasurementError: there are fewer than `FEWEST` statements, or those that are taken share a label.
     """
-    if len(statements) < FEWEST:
-        raise MeasurementError(
-            f"{statements.name}: {len(statements)} statements; dependence needs at least {FEWEST}: bring more, or leave `information` out"
-        )
-    taken = _whole_groups(statements, config.max_statements, rng=generator(seed, "information", "rows"))
+    most = len(statements) if config.max_statements is None else config.max_statements
+    taken = _whole_groups(statements.groups, most, rng=generator(seed, "information", "rows"))
     labels = np.asarray(statements.labels)[taken]
     groups = tuple(np.asarray(statements.groups)[taken].tolist())
+    _require_enough(statements, labels)
     drawn = permuted_labels(labels, groups, draws=config.permutations, rng=generator(seed, "information", "null"))
     labellings = np.column_stack([labels, drawn])
     centred = torch.from_numpy(labellings).double()
@@ -127,17 +126,25 @@ def information_rows(
         label=LabelKernel.of(labels),
         weights=torch.from_numpy(counts / counts.sum(axis=0)),
         groups=np.unique(np.asarray(groups), return_inverse=True)[1],
-        few=np.sort(generator(seed, "information", "few").permutation(len(labels))[:FEW]),
+        few=np.flatnonzero(_whole_groups(groups, FEW, rng=generator(seed, "information", "few"))),
     )
 
 
-def _whole_groups(
-    statements: Statements, most: int | None, *, rng: np.random.Generator
-) -> Bool[np.ndarray, " statement"]:
+def _require_enough(statements: Statements, labels: Int[np.ndarray, " taken"]) -> None:
+    if len(labels) < FEWEST:
+        raise MeasurementError(
+            f"{statements.name}: {len(labels)} of {len(statements)} statements can be taken in whole groups; dependence needs at least "
+            f"{FEWEST}: bring more, raise `max_statements`, or leave `information` out"
+        )
+    if labels.min() == labels.max():
+        raise MeasurementError(
+            f"{statements.name}: the {len(labels)} statements that are taken share the label {labels[0]}; raise `max_statements`"
+        )
+
+
+def _whole_groups(groups: Sequence[str], most: int, *, rng: np.random.Generator) -> Bool[np.ndarray, " row"]:
     """At most `most` rows: groups in random order, each taken whole where it still fits."""
-    if most is None or len(statements) <= most:
-        return np.ones(len(statements), dtype=bool)
-    names, membership, sizes = np.unique(np.asarray(statements.groups), return_inverse=True, return_counts=True)
+    names, membership, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     kept, room = np.zeros(len(names), dtype=bool), most
     for group in rng.permutation(len(names)):
         if sizes[group] <= room:
