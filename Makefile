@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+RUNTIME := $(VENV)/.runtime
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) -c constraints.txt
 
 # One thread per process: torch threads that compete with another busy process cost more than they bring.
 export OMP_NUM_THREADS ?= 1
@@ -10,13 +12,19 @@ export TOKENIZERS_PARALLELISM ?= false
 
 .PHONY: demo test check bench docs clean
 
-$(STAMP): pyproject.toml constraints.txt
+$(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9"
-	$(BIN)/uv pip install --quiet --python $(BIN)/python $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) -c constraints.txt -e ".[dev]"
-	touch $(STAMP)
 
-demo: $(STAMP)  ## Pre-train a small model in the controlled world, trace it, open the report.
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/uv
+	$(INSTALL) -e ".[report,train]"
+	touch $(RUNTIME)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/uv
+	$(INSTALL) -e ".[dev]"
+	touch $(STAMP) $(RUNTIME)
+
+demo: $(RUNTIME)  ## Pre-train a small model in the controlled world, trace it, open the report.
 	$(BIN)/trustrace demo --out runs/demo
 
 test: $(STAMP)  ## The whole test suite.
@@ -32,7 +40,7 @@ bench: $(STAMP)  ## Speed and memory as ratios against named baselines, measured
 	$(BIN)/python -m benchmarks
 
 docs: $(STAMP)  ## The documentation as HTML under docs/_build.
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e ".[docs]"
+	$(INSTALL) -e ".[docs]"
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 clean:
