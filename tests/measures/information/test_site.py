@@ -261,6 +261,21 @@ def test_a_width_of_nought_or_a_repeated_one_is_refused(widths):
         InformationConfig(widths=widths)
 
 
+@pytest.mark.parametrize("n_different", [1, 2, 5])
+def test_where_few_statements_differ_what_is_undefined_says_so(tmp_path, n_different):
+    x, labels = make_features(n=80, d=6, signal=4.0)
+    x[n_different:] = x[-1]
+    block, _ = make_features(n=80, d=6, seed=4)
+    activations = store(tmp_path, {"embed": x, "block_0": block})
+    statements = make_statements(n=80, n_groups=80, labels=labels.tolist())
+    rows = measure(activations, statements, config=PROBING, information=CONFIG, protocol="rigorous", seed=0)
+    for row in rows:
+        assert isinstance(row.value, float)
+        assert math.isfinite(row.value) or row.note, (row.quantity, row.method)
+    assert math.isfinite(one(rows, "embed", "I(T;Y)").value)
+    assert math.isnan(one(rows, "embed", "I(T;Y)", "cka_debiased").value) == (n_different == 1)
+
+
 def test_duplicated_rows_are_measured(tmp_path):
     x, labels = make_features(n=30, d=6, signal=4.0)
     activations = store(tmp_path, {"block_0": x.repeat(2, 1)})

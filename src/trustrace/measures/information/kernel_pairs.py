@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from trustrace.core.measurements import Estimate
 from trustrace.measures.information.influence import Chosen, SmootherInfluence, cosine_influence, kernel_influence
 from trustrace.measures.information.nulls import Null, excess, permutation_null, unbiased_null
-from trustrace.measures.information.operators import Operator, inner, unbiased_inner
+from trustrace.measures.information.operators import Operator, inner, unbiased_inner, unbiased_size
 from trustrace.measures.information.rows import InformationRows
 from trustrace.measures.information.variables import Variable
 
@@ -65,8 +65,7 @@ def kernel_rows(quantity: str, x: Variable, t: Variable, rows: InformationRows) 
             factor, fair_factor = (n - 1) ** -2, 1 / (n * (n - 3))
             influence = kernel_influence(a, b) * factor
         else:
-            factor = (a.squared * b.squared) ** -0.5
-            fair_factor = (unbiased_inner(a, a, a.squared) * unbiased_inner(b, b, b.squared)) ** -0.5
+            factor, fair_factor = (a.squared * b.squared) ** -0.5, 1 / unbiased_size(a, b)
             influence = cosine_influence(a, b)
         yield rows.estimate(quantity, product * factor, influence, method=name, floor=0.0)
         yield from null_rows(quantity, product * factor, null.scaled(factor), rows, method=name)

@@ -14,7 +14,7 @@ from trustrace.measures.information.influence import (
     cosine_influence,
     label_trace_influence,
 )
-from trustrace.measures.information.operators import Operator, unbiased_inner
+from trustrace.measures.information.operators import Operator, unbiased_size
 from trustrace.measures.information.rows import InformationRows
 from trustrace.measures.information.variables import Variable
 
@@ -56,8 +56,7 @@ def kernel_rows(t: Variable, rows: InformationRows) -> Iterator[Estimate]:
         else:
             label = _label_operator(rows)
             factor = 1 / (operator.squared**0.5 * strength)
-            sizes = [unbiased_inner(one, one, one.squared) for one in (operator, label)]
-            fair_factor = (sizes[0] * sizes[1]) ** -0.5
+            fair_factor = 1 / unbiased_size(operator, label)
             influence = cosine_influence(label, operator)
         yield from _form_rows(forms * factor, influence, rows, method=name, floor=0.0)
         yield from _form_rows(fair * fair_factor, influence, rows, method=fair_name, floor=-np.inf)

@@ -67,7 +67,9 @@ def _same_label_ranks(
 class PointPairs:
     """Two sets of points on the same statements, with their distances, ready to be permuted against each other."""
 
-    def __init__(self, x: Points, t: Points) -> None:
+    def __init__(
+        self, x: Float64[np.ndarray, "statement component_x"], t: Float64[np.ndarray, "statement component_t"]
+    ) -> None:
         self.x, self.t = (_distances(points) for points in (x, t))
 
     def contributions(

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from trustrace.measures.information.kernels import Square, Vector, centre_
+from trustrace.measures.information.kernels import EQUAL, Square, Vector, centre_
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,6 +75,15 @@ def unbiased_inner(a: Operator, b: Operator, product: float) -> float:
     """
     n, diagonals = len(a), float(a.diagonal @ b.diagonal)
     return product - diagonals * n / (n - 2) + a.trace * b.trace / ((n - 1) * (n - 2))
+
+
+def unbiased_size(a: Operator, b: Operator) -> float:
+    """The product of the norms of the U-centred forms; NaN where one of them is rounding error, so that no angle is defined."""
+    squares = [unbiased_inner(one, one, one.squared) for one in (a, b)]
+    if any(square <= EQUAL * one.squared for square, one in zip(squares, (a, b), strict=True)):
+        return float("nan")
+    size: float = (squares[0] * squares[1]) ** 0.5
+    return size
 
 
 def smoother_(kernel: Square, *, ridge: float) -> Operator:

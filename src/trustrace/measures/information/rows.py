@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from trustrace.measures.information.nulls import permuted_labels
 
 FEWEST = 10
 """Statements below which no kernel measure means anything."""
+
+UNDEFINED = "undefined: too few statements differ, or too few have a label"
 
 FEW = 256
 """Statements from whom a sampling error is told to about 5 %."""
@@ -94,9 +97,12 @@ class InformationRows:
         stretch: float = (len(self.few) / len(self)) ** 0.5
         return torch.mv((weights / weights.sum(dim=0)).T, influence) * stretch
 
-    def bare(self, quantity: str, value: float, *, method: str, **others: object) -> Estimate:
-        """`value` as a row of these statements."""
-        return Estimate(quantity=quantity, method=method, value=value, n=len(self), n_groups=self.n_groups, **others)  # type: ignore[arg-type]
+    def bare(self, quantity: str, value: float, *, method: str, note: str = "", **others: Any) -> Estimate:
+        """`value` as a row of these statements; an undefined one says so."""
+        said = note or (UNDEFINED if np.isnan(value) else "")
+        return Estimate(
+            quantity=quantity, method=method, value=value, n=len(self), n_groups=self.n_groups, note=said, **others
+        )
 
 
 def information_rows(
