@@ -2,6 +2,7 @@ import json
 import multiprocessing
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -31,6 +32,22 @@ def test_a_unit_is_finished_once_recorded_and_stays_so_for_the_next_process(tmp_
         assert ledger.is_finished(unit(1))
         assert not ledger.is_finished(unit(2))
         assert ledger.rows_of(unit(1))["value"].to_pylist() == [0.5]
+
+
+def test_replicates_come_back_with_their_rows_whatever_their_number(tmp_path: Path) -> None:
+    estimates = [
+        Estimate(quantity=name, method="m", value=0.5, n=10, n_groups=5, replicates=draws)
+        for name, draws in (("accuracy", np.arange(7) / 8), ("mdl", None), ("I(T;Y)", np.arange(3) / 4))
+    ]
+    rows = [Measurement.of(one, dataset="toy", protocol="rigorous", seed=0) for one in estimates]
+    with Ledger.open(tmp_path / "run", study=STUDY) as ledger:
+        ledger.finish(unit(1), rows, seconds=1.0)
+        ledger.finish(unit(2), [row(0.5)], seconds=1.0)
+        found = ledger.replicated_of(unit(1))
+        assert ledger.replicated_of(unit(2)) == []
+    assert [one.quantity for one in found] == ["accuracy", "I(T;Y)"]
+    assert found[0].replicates.tolist() == (np.arange(7) / 8).tolist()
+    assert "replicates" not in ledger.rows_of(unit(1)).column_names
 
 
 def test_the_table_follows_the_order_of_the_study_not_of_the_work(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class ProbingConfig(Config):
         return self
 
 
-Width = Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["median"]
+Width = Annotated[float, Field(ge=1e-3, le=1e6)] | Literal["median"]
 """A bandwidth σ of the Gaussian kernel exp(-||x - x'||² / 2 σ² d) on features of mean variance 1: one bandwidth serves layers of any width.
 ``median`` takes the median distance for σ."""
 

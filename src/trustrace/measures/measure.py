@@ -19,11 +19,16 @@ from trustrace.measures.config import InformationConfig, ProbingConfig
 from trustrace.measures.controls import ControlTask, control_log_odds, control_task
 from trustrace.measures.description_length import Portions, code_lengths, mixture_bits, portions
 from trustrace.measures.folds import Fold, evaluation_pairs
-from trustrace.measures.information.course import Course, course
+from trustrace.measures.information.course import Course, course, require_memory
 from trustrace.measures.information.inputs import FIRST_BLOCK, FixedInputs
 from trustrace.measures.mean_probes import mass_mean_scores, mean_probe, whitened_mean_scores
 from trustrace.measures.probing import FoldSpace, Probe, fold_spaces, logistic_probe
-from trustrace.measures.published import published_accuracy, published_information, published_smoother
+from trustrace.measures.published import (
+    PUBLISHED_MATRICES,
+    published_accuracy,
+    published_information,
+    published_smoother,
+)
 from trustrace.measures.scoring import Sample, Weights, correct, mean, scores, v_information
 from trustrace.measures.spaces import require_finite
 
@@ -153,6 +158,8 @@ def _published_sites(
 ) -> Iterator[tuple[str, Estimate]]:
     """The scripts' accuracy and, where asked for, their two dependences."""
     labels = np.asarray(statements.labels)
+    if informed:
+        require_memory(PUBLISHED_MATRICES * len(labels) ** 2 * 8, n=len(labels), device=torch.device(device))
     has_first = informed and FIRST_BLOCK in activations.sites
     first = published_smoother(_values(activations, FIRST_BLOCK, device)) if has_first else None
     for site in sites:

@@ -33,6 +33,9 @@ from trustrace.measures.spaces import symmetric_product
 BANDWIDTH = 50.0
 """σ of the scripts."""
 
+PUBLISHED_MATRICES = 4
+"""Square matrices of all statements' size that the published dependence holds at most."""
+
 
 def published_accuracy(
     values: Float[Tensor, "statement d_model"], labels: Int[np.ndarray, " statement"], *, groups: tuple[str, ...]

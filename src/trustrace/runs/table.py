@@ -31,11 +31,14 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def write_replicates(rows: Sequence[Measurement], path: Path) -> None:
-    """Write the draws of those of `rows` that have some, in single precision; no file where none has."""
-    places = [place for place, row in enumerate(rows) if isinstance(row, ReplicatedMeasurement)]
-    if places:
-        draws = np.stack([row.replicates for row in rows if isinstance(row, ReplicatedMeasurement)])
-        np.savez(path, places=np.asarray(places), draws=draws.astype(np.float32))
+    """Write the draws of those of `rows` that have some, in single precision, by the row's place; no file where none has."""
+    draws = {
+        str(place): row.replicates.astype(np.float32)
+        for place, row in enumerate(rows)
+        if isinstance(row, ReplicatedMeasurement)
+    }
+    if draws:
+        np.savez(path, **draws)  # type: ignore[arg-type]
 
 
 def read_replicates(rows: Sequence[Measurement], path: Path) -> list[ReplicatedMeasurement]:
@@ -43,10 +46,10 @@ def read_replicates(rows: Sequence[Measurement], path: Path) -> list[ReplicatedM
     if not path.is_file():
         return []
     with np.load(path) as stored:
-        places, draws = stored["places"].tolist(), stored["draws"].astype(np.float64)
-    return [
-        ReplicatedMeasurement(**vars(rows[place]), replicates=own) for place, own in zip(places, draws, strict=True)
-    ]
+        return [
+            ReplicatedMeasurement(**vars(rows[int(place)]), replicates=stored[place].astype(np.float64))
+            for place in stored.files
+        ]
 
 
 def read_table(path: Path) -> pa.Table:

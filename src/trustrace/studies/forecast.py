@@ -170,7 +170,8 @@ def _site_bytes(rows: int, d_model: int, *, study: TraceConfig) -> int:
 
 def _informed_rows(rows: int, *, study: TraceConfig) -> int:
     most = study.information.max_statements if study.information else None
-    return rows if most is None else min(rows, most)
+    # The published protocol takes all of its rows, whatever the study says of the rigorous one.
+    return rows if most is None or "published" in study.protocols else min(rows, most)
 
 
 def _floor_seconds(statements: Statements, *, study: TraceConfig) -> float:

@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from trustrace.activations.store import Activations
+from trustrace.core.errors import AlignmentError
 from trustrace.core.measurements import Measurement, Protocol
+from trustrace.core.statements import Statements
 from trustrace.datasets.files import read_statements
 from trustrace.measures.config import InformationConfig, ProbingConfig
 from trustrace.measures.floors import text_floors
@@ -37,7 +41,7 @@ def measure_files(
     captured = Activations.open(activations)
     labelled = read_statements(statements, seed=seed)
     config = probing or ProbingConfig()
-    embedding = Activations.open(inputs).values("embed") if inputs else None
+    embedding = _embedding(inputs, labelled) if inputs else None
     rows: list[Measurement] = []
     for protocol in protocols:
         rows += text_floors(labelled, config=config, protocol=protocol, seed=seed)
@@ -52,6 +56,22 @@ def measure_files(
         )
     write_table(as_table(rows), out)
     return rows
+
+
+def _embedding(inputs: Path, statements: Statements) -> Tensor:
+    """The mean input embedding of each statement in a file.
+
+    Raises:
+        AlignmentError: the file is of other statements, or was captured at another position.
+    """
+    captured = Activations.open(inputs)
+    if captured.fingerprint not in ("", statements.texts_fingerprint):
+        raise AlignmentError(f"{inputs} was captured from other statements than {statements.name}; capture it again")
+    if captured.position not in ("", "mean"):
+        raise AlignmentError(
+            f"{inputs} holds the {captured.position} token of each statement; capture it with --position mean"
+        )
+    return captured.values("embed")
 
 
 def accuracies(rows: list[Measurement]) -> list[dict[str, Any]]:

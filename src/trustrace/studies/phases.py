@@ -11,7 +11,8 @@ from trustrace.runs.identity import Unit, code_version
 from trustrace.runs.ledger import Ledger
 from trustrace.studies.planning import MEASURING, Plan
 
-Course = list[ReplicatedMeasurement]
+Name = tuple[str, str, str, str]
+"""Dataset, site, quantity and method of a course."""
 
 
 def phases_unit(plan: Plan, finished: Sequence[Unit]) -> Unit:
@@ -33,23 +34,31 @@ def course_units(plan: Plan, ledger: Ledger) -> list[Unit]:
 
 def judged(ledger: Ledger, units: Sequence[Unit], *, seed: int) -> list[Measurement]:
     """What the courses through `units` say, as rows of the last checkpoint of each."""
-    courses = _courses(ledger, units)
-    found = phases([_curve(course) for course in courses.values()], seed=seed)
+    courses = {name: course for name, course in _courses(ledger, units).items() if _training(course) is not None}
+    found = phases([_curve(name, course) for name, course in courses.items()], seed=seed)
     return [
         row for course, (_, estimates) in zip(courses.values(), found, strict=True) for row in _rows(course, estimates)
     ]
 
 
-def _courses(ledger: Ledger, units: Sequence[Unit]) -> Mapping[tuple[str, str, str, str], Course]:
-    """The rows with replicates, by dataset, site, quantity and method; those of a course in order of training."""
-    courses: dict[tuple[str, str, str, str], Course] = {}
+def _courses(ledger: Ledger, units: Sequence[Unit]) -> Mapping[Name, list[Measurement]]:
+    """The rows of each judged number over the checkpoints; those without replicates are undefined there."""
+    series: dict[Name, list[Measurement]] = {}
+    judged_names: set[Name] = set()
     for unit in units:
-        for row in ledger.replicated_of(unit):
-            courses.setdefault((row.dataset, row.site, row.quantity, row.method), []).append(row)
-    return {key: course for key, course in courses.items() if _training(course) is not None}
+        kept = {_name(row): row for row in ledger.replicated_of(unit)}
+        judged_names |= kept.keys()
+        for row in ledger.measurements_of(unit):
+            if row.role == "measured" and row.protocol == "rigorous":
+                series.setdefault(_name(row), []).append(kept.get(_name(row), row))
+    return {name: series[name] for name in sorted(judged_names)}
 
 
-def _training(course: Course) -> list[int] | None:
+def _name(row: Measurement) -> Name:
+    return row.dataset, row.site, row.quantity, row.method
+
+
+def _training(course: Sequence[Measurement]) -> list[int] | None:
     """Tokens seen, or steps where they are not known, if they ascend; a series without either has no course."""
     for name in ("tokens_seen", "step"):
         counts = [getattr(row, name) for row in course]
@@ -58,22 +67,25 @@ def _training(course: Course) -> list[int] | None:
     return None
 
 
-def _curve(course: Course) -> Curve:
-    first = course[0]
+def _curve(name: Name, course: Sequence[Measurement]) -> Curve:
+    dataset, site, quantity, method = name
+    drawn = [row.replicates for row in course if isinstance(row, ReplicatedMeasurement)]
+    undefined = np.full_like(drawn[0], np.nan)
+    replicates = [row.replicates if isinstance(row, ReplicatedMeasurement) else undefined for row in course]
     return Curve(
-        dataset=first.dataset,
-        site=first.site,
-        quantity=first.quantity,
-        method=first.method,
+        dataset=dataset,
+        site=site,
+        quantity=quantity,
+        method=method,
         training=np.asarray(_training(course), dtype=np.float64),
         values=np.array([row.value for row in course]),
-        replicates=np.stack([row.replicates for row in course], axis=1).astype(np.float64),
-        n=first.n,
-        n_groups=first.n_groups,
+        replicates=np.stack(replicates, axis=1).astype(np.float64),
+        n=course[-1].n,
+        n_groups=course[-1].n_groups,
     )
 
 
-def _rows(course: Course, estimates: Sequence[Estimate]) -> Iterator[Measurement]:
+def _rows(course: Sequence[Measurement], estimates: Sequence[Estimate]) -> Iterator[Measurement]:
     last = {name: value for name, value in vars(course[-1]).items() if name != "replicates"}
     for estimate in estimates:
         said = {name: getattr(estimate, name) for name in ("quantity", "value", "lower", "upper", "note")}

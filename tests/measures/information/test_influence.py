@@ -1,4 +1,4 @@
-"""Influences are derivatives: finite differences of the weighted textbook forms are their second author."""
+"""Influences are what is lost without a statement: leaving it out by hand is their second author."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from trustrace.measures.information.influence import (
     label_trace_influence,
 )
 from trustrace.measures.information.kernels import LabelKernel
-from trustrace.measures.information.operators import smoother_
+from trustrace.measures.information.operators import Operator, smoother_
 from trustrace.measures.information.variables import Variable
 
 N, RIDGE = 24, 3e-3
@@ -28,19 +28,26 @@ def kernels():
 
 
 @pytest.fixture(scope="module")
-def label_kernel():
-    y = np.random.default_rng(2).integers(0, 2, N)
-    return y, (y[:, None] == y[None, :]).astype(float)
+def label():
+    return LabelKernel.of(np.random.default_rng(2).integers(0, 2, N))
 
 
-def derivative(measure):
-    """How `measure` of the weights moves when a little mass goes to one statement and is taken from all alike."""
-    even, step = np.full(N, 1 / N), 1e-6
-    moved = []
-    for row in range(N):
-        direction = np.eye(N)[row] - even
-        moved.append((measure(even + step * direction) - measure(even - step * direction)) / (2 * step))
-    return np.array(moved)
+def shrunk(centred, rows):
+    """The smoother of some rows of a centred kernel, the mean and the ridge held."""
+    part = centred[np.ix_(rows, rows)]
+    return part @ np.linalg.inv(part + RIDGE * N * np.eye(len(rows)))
+
+
+def lost(measure):
+    """n times what `measure` of the rows loses without each, less the mean."""
+    everything = np.arange(N)
+    moved = np.array([measure(everything) - measure(np.delete(everything, row)) for row in range(N)])
+    return N * (moved - moved.mean())
+
+
+def centre(kernel):
+    h = textbook.centring(N)
+    return h @ kernel @ h
 
 
 def smoothers(*kernels):
@@ -48,67 +55,96 @@ def smoothers(*kernels):
 
 
 def close(found, expected):
-    scale = np.abs(expected).max()
-    return np.allclose(found.numpy(), expected, atol=2e-5 * scale)
+    return np.allclose(found.numpy(), expected, atol=2e-5 * np.abs(expected).max())
 
 
 def test_of_normalised_hsic(kernels):
     a, b = smoothers(*kernels)
-    expected = derivative(lambda w: textbook.weighted_normalized_hsic(*kernels, w, ridge=RIDGE))
+    x, t = map(centre, kernels)
+    expected = lost(lambda rows: np.trace(shrunk(x, rows) @ shrunk(t, rows)))
     assert close(SmootherInfluence().of_product(a, b), expected)
 
 
 def test_of_some_statements_are_the_same_up_to_their_mean(kernels):
     a, b = smoothers(*kernels)
     some = torch.tensor([3, 0, 17, 20])
-    whole = SmootherInfluence().of_product(a, b)[some]
-    assert torch.allclose(
-        SmootherInfluence(some).of_product(a, b), whole - whole.mean(), atol=1e-5 * float(whole.abs().max())
-    )
+    for whole, part in (
+        (SmootherInfluence().of_product(a, b), SmootherInfluence(some).of_product(a, b)),
+        (SmootherInfluence().of_square(a), SmootherInfluence(some).of_square(a)),
+        (SmootherInfluence().of_trace(a), SmootherInfluence(some).of_trace(a)),
+    ):
+        chosen = whole[some]
+        assert torch.allclose(part, chosen - chosen.mean(), atol=1e-5 * float(whole.abs().max()))
 
 
 def test_of_a_smoothers_square_and_trace(kernels):
     (a,) = smoothers(kernels[0])
-    square = derivative(lambda w: textbook.weighted_normalized_hsic(kernels[0], kernels[0], w, ridge=RIDGE))
-    assert close(SmootherInfluence().of_square(a), square)
-
-    def trace(weights):
-        h = np.eye(N) - np.outer(np.ones(N), weights)
-        root = np.diag(np.sqrt(weights))
-        mass = root @ h @ kernels[0] @ h.T @ root
-        return np.trace(mass @ np.linalg.inv(mass + RIDGE * np.eye(N)))
-
-    assert close(SmootherInfluence().of_trace(a), derivative(trace))
+    x = centre(kernels[0])
+    assert close(SmootherInfluence().of_square(a), lost(lambda rows: np.trace(shrunk(x, rows) @ shrunk(x, rows))))
+    assert close(SmootherInfluence().of_trace(a), lost(lambda rows: np.trace(shrunk(x, rows))))
 
 
-def test_of_hsic_and_cka(kernels):
-    a, b = (Variable.of_kernel(torch.from_numpy(one)).linear for one in kernels)
-    expected = derivative(lambda w: textbook.weighted_hsic(*kernels, w))
-    assert close(kernel_influence(a, b) / N**2, expected)
-
-    def cka(w):
-        own = [textbook.weighted_hsic(one, one, w) for one in kernels]
-        return textbook.weighted_hsic(*kernels, w) / (own[0] * own[1]) ** 0.5
-
-    assert close(cosine_influence(a, b), derivative(cka))
-
-
-def test_of_the_label_forms(kernels, label_kernel):
-    y, k = label_kernel
-    label = LabelKernel.of(y)
-    strength = label.strength / (label.strength + RIDGE * N)
+def test_of_a_label_and_of_its_ceiling(kernels, label):
     (b,) = smoothers(kernels[1])
+    strength = label.strength / (label.strength + RIDGE * N)
     products = LabelProducts.of(b, label.direction[:, None])
-    expected = derivative(lambda w: textbook.weighted_normalized_hsic(k, kernels[1], w, ridge=RIDGE))
+    y, t = label.strength * np.outer(label.direction, label.direction), centre(kernels[1])
+    expected = lost(lambda rows: np.trace(shrunk(y, rows) @ shrunk(t, rows)))
     assert close(products.smoother_influences(strength)[:, 0], expected)
-    centred = Variable.of_kernel(torch.from_numpy(kernels[1])).linear
-    products = LabelProducts.of(centred, label.direction[:, None])
-    expected = derivative(lambda w: textbook.weighted_hsic(k, kernels[1], w))
-    assert close(products.kernel_influences(label.strength)[:, 0] / N**2, expected)
+    assert close(label_trace_influence(label.direction, strength), lost(lambda rows: np.trace(shrunk(y, rows))))
 
-    def ceiling(w):
-        share = w @ y
-        own = 2 * share * (1 - share)
-        return own / (own + RIDGE)
 
-    assert close(label_trace_influence(label.direction, strength), derivative(ceiling))
+def unbiased(k, m, rows):
+    return textbook.unbiased_hsic(k[np.ix_(rows, rows)], m[np.ix_(rows, rows)])
+
+
+def test_of_hsic_and_cka_are_those_of_their_unbiased_forms_to_first_order(kernels):
+    rng = np.random.default_rng(3)
+    global_n = 200
+    x = rng.normal(size=(global_n, 3))
+    t = x + rng.normal(size=(global_n, 3))
+    k, m = (textbook.gaussian_kernel(one, variance=9.0) for one in (x, t))
+    a, b = (Variable.of_kernel(torch.from_numpy(one)).linear for one in (k, m))
+    everything = np.arange(global_n)
+
+    def jackknife(measure):
+        moved = np.array([measure(everything) - measure(np.delete(everything, row)) for row in everything[:40]])
+        return global_n * moved
+
+    hsic = kernel_influence(a, b).numpy()[:40] / global_n**2
+    expected = jackknife(lambda rows: unbiased(k, m, rows))
+    assert np.corrcoef(hsic, expected)[0, 1] > 0.999
+    assert np.std(hsic) == pytest.approx(np.std(expected), rel=0.05)
+
+    def cosine(rows):
+        return unbiased(k, m, rows) / (unbiased(k, k, rows) * unbiased(m, m, rows)) ** 0.5
+
+    found, expected = cosine_influence(a, b, biased=False).numpy()[:40], jackknife(cosine)
+    assert np.corrcoef(found, expected)[0, 1] > 0.999
+    assert np.std(found) == pytest.approx(np.std(expected), rel=0.05)
+
+
+@pytest.mark.parametrize("d", [5, 400])
+def test_sampling_errors_are_those_of_fresh_samples_in_few_dimensions_and_in_many(d):
+    """In many dimensions a copy of a statement is a dependence that no new statement has, and a bootstrap would count it."""
+    n, values, errors = 100, [], []
+    mixing = np.random.default_rng(0).normal(size=(d, d)) / d**0.5
+    for seed in range(80):
+        rng = np.random.default_rng(seed + 1)
+        x = rng.normal(size=(n, d)) / np.arange(1, d + 1) ** 0.5
+        t = x @ mixing + 0.3 * rng.normal(size=(n, d)) / d**0.5
+        a, b = (
+            Variable.of_features(torch.from_numpy((v - v.mean(0)) @ (v - v.mean(0)).T)).smoother(5.0, ridge=1e-3)
+            for v in (x, t)
+        )
+        values.append(float((a.matrix * b.matrix).sum()))
+        errors.append(float(SmootherInfluence().of_product(a, b).std() / n**0.5))
+    assert 0.7 < np.mean(errors) / np.std(values) < 1.6
+
+
+def test_the_average_over_permutations_is_removed_alike_from_value_and_size(kernels):
+    a, _ = smoothers(*kernels)
+    assert isinstance(a, Operator)
+    moved = a.residual.double()
+    assert float(moved.trace()) == pytest.approx(0, abs=1e-5)
+    assert float(moved.sum()) == pytest.approx(0, abs=1e-5)

@@ -20,7 +20,7 @@ from trustrace.measures.information.variables import Variable
 from trustrace.measures.probing import FoldSpace
 from trustrace.measures.spaces import inner_products
 
-MATRICES_PER_SITE = 8
+MATRICES_PER_SITE = 16
 """Square matrices that live at once while one site is measured, beside the smoothers of the inputs."""
 
 
@@ -63,29 +63,32 @@ def course(
     inputs = FixedInputs.of_words(statements) if inputs is None else inputs
     inputs.require_rows(statements)
     rows = information_rows(statements, config=config, seed=seed, device=device)
-    require_memory(len(rows), config=config, device=torch.device(device))
+    require_memory(bytes_needed(len(rows), config=config), n=len(rows), device=torch.device(device))
     first = activations.values(FIRST_BLOCK) if FIRST_BLOCK in activations.sites else None
-    variables = input_variables(inputs, first, rows.taken, config=config, device=device)
+    try:
+        variables = input_variables(inputs, first, rows.taken, config=config, device=device)
+    except MeasurementError as error:
+        raise MeasurementError(f"{statements.name}: the inputs of {activations.checkpoint.key}: {error}") from error
     control = noise_control(activations.d_model, variables, rows, config=config, seed=seed)
     return Course(rows=rows, inputs=variables, control=tuple(control), config=config)
 
 
 def bytes_needed(n: int, *, config: InformationConfig) -> int:
     """The memory that the measures of `n` statements hold at most: each input's smoothers in both precisions, and a site's own matrices."""
-    kept = (2 * len(config.widths) + 1) * 1.5 + 2 * 2
+    # Of each input its inner products, a Gaussian kernel and two U-centred ones; smoothers with their residuals in single precision.
+    kept = 3 * 4 + (2 * len(config.widths) + 1) * 2
     return int((kept + MATRICES_PER_SITE) * n * n * 8)
 
 
-def require_memory(n: int, *, config: InformationConfig, device: torch.device) -> None:
-    """Do nothing where the memory suffices.
+def require_memory(needed: int, *, n: int, device: torch.device) -> None:
+    """Do nothing where `needed` bytes are free.
 
     Raises:
-        MeasurementError: it does not; how much is needed, and how to need less.
+        MeasurementError: they are not; how much is needed, and how to need less.
     """
-    needed = bytes_needed(n, config=config)
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     if needed > free:
         raise MeasurementError(
-            f"information on {n} statements needs {needed / 1e9:.1f} GB of memory and {device} has {free / 1e9:.1f} GB free; "
-            "lower `max_statements` or give fewer `widths`"
+            f"information on {n} statements needs {needed / 1e9:.1f} GB of memory and {device} has {free / 1e9:.1f} GB free; lower "
+            "`max_statements`, give fewer `widths`, or set `information: null` (the protocol 'published' takes all statements)"
         )

@@ -1,13 +1,14 @@
-"""How much each statement moves a measure: the first-order influence of its weight, from the matrices that gave the value.
+"""How much each statement moves a measure: what the measure loses without it, from the matrices that gave the value.
 
-A bootstrap of statements would solve each kernel again for every draw. The infinitesimal jackknife needs no new solve: a measure is a
-smooth function of the weights of the statements, and its derivative is a handful of row sums. Replicates are the value plus the weighted
-mean of the influences, so curves over checkpoints that share draws are paired.
+A bootstrap of statements would solve each kernel again for every draw, and the copies that it draws would be dependence that is not there.
+The jackknife needs no new solve: a smoother without one statement is the smoother with a change of rank one. Replicates are the value plus
+the weighted mean of the influences, so curves over checkpoints that share draws are paired.
 
-All influences have mean zero over the statements.
+An influence is n times what is lost, less its mean over the statements.
 
 References:
-    Efron (1982), The Jackknife, the Bootstrap and Other Resampling Plans, chapter 6.
+    Efron (1982), The Jackknife, the Bootstrap and Other Resampling Plans, chapters 3 and 6.
+    Efron and Stein (1981), The jackknife estimate of variance.
 """
 
 from dataclasses import dataclass
@@ -24,9 +25,10 @@ Chosen = Float64[Tensor, " chosen"]
 
 
 class SmootherInfluence:
-    """Influences on functions of smoothers, of all statements or of some.
+    """What leaving a statement out takes from functions of smoothers, for all statements or for some.
 
-    Triple products cost a matrix product; on some hundred statements they cost little, and give the sampling error to a few per cent.
+    Without row i a smoother is R' = R + r_i r_i' / (1 - r_ii) on the other rows (Schur complement), the mean and the ridge held.
+    Triple products cost a matrix product; on some hundred statements they cost little.
     """
 
     def __init__(self, statements: Indices | None = None) -> None:
@@ -34,28 +36,30 @@ class SmootherInfluence:
         self._name = "all" if statements is None else "few"
 
     def of_trace(self, a: Operator) -> Chosen:
-        """On tr R: n (R - R²)_ii."""
-        return mean_free(len(a) * (self._rows(a.diagonal) - self._rows(a.square_diagonal)))
+        """On tr R."""
+        own = self._rows(a.diagonal)
+        return mean_free(len(a) * (own - (self._rows(a.square_diagonal) - own.square()) / (1 - own)))
 
     def of_square(self, a: Operator) -> Chosen:
-        """On ⟨R, R⟩: 2 n (R² - R³)_ii."""
+        """On ⟨R, R⟩."""
         return a.influence(self._name, lambda: self._of_square(a))
 
     def _of_square(self, a: Operator) -> Chosen:
-        own = self._single_rows(a)
-        cubes = row_products(own, own @ a.single)
-        return mean_free(2 * len(a) * (self._rows(a.square_diagonal) - cubes))
+        rows, own, square = self._single_rows(a), self._rows(a.diagonal), self._rows(a.square_diagonal)
+        cube = row_products(rows, rows @ a.single)
+        return mean_free(len(a) * left_out(own, own, square, cube, cube))
 
     def of_product(self, a: Operator, b: Operator) -> Chosen:
-        """On ⟨A, B⟩: n (2 AB - ABA - BAB)_ii."""
+        """On ⟨A, B⟩."""
         if a is b:
             return self.of_square(a)
-        own_a, own_b = self._single_rows(a), self._single_rows(b)
-        image = own_a @ b.single
+        rows_a, rows_b = self._single_rows(a), self._single_rows(b)
+        image = rows_a @ b.single
         # Over all statements, the transpose of one product is the other.
-        other = image.mT if self._chosen is None else own_b @ a.single
-        triples = row_products(own_a, image) + row_products(own_b, other)
-        return mean_free(len(a) * (2 * self._rows(row_products(a.matrix, b.matrix)) - triples))
+        other = image.mT if self._chosen is None else rows_b @ a.single
+        product = self._rows(row_products(a.matrix, b.matrix))
+        aba, bab = row_products(rows_a, image), row_products(rows_b, other)
+        return mean_free(len(a) * left_out(self._rows(a.diagonal), self._rows(b.diagonal), product, aba, bab))
 
     def _rows(self, values: Vector) -> Chosen:
         return values if self._chosen is None else values[self._chosen]
@@ -64,9 +68,20 @@ class SmootherInfluence:
         return a.single if self._chosen is None else a.single[self._chosen]
 
 
+def left_out(a: Tensor, b: Tensor, ab: Tensor, aba: Tensor, bab: Tensor) -> Tensor:
+    """⟨A, B⟩ of two smoothers less that without statement i, from a_ii, b_ii, (AB)_ii, (ABA)_ii and (BAB)_ii."""
+    across = ab - a * b
+    gained_a = (aba - 2 * a * ab + a.square() * b) / (1 - a)
+    gained_b = (bab - 2 * b * ab + b.square() * a) / (1 - b)
+    return 2 * ab - a * b - gained_a - gained_b - across.square() / ((1 - a) * (1 - b))
+
+
 def kernel_influence(a: Operator, b: Operator) -> Vector:
-    """Of ⟨A, B⟩ of two centred kernels, as a share of n²: 2 n (AB)_ii."""
-    return mean_free(2 * len(a) * row_products(a.matrix, b.matrix))
+    """On ⟨A, B⟩ of two centred kernels, as a share of n²: twice the mean over the others.
+
+    The U-centred forms are used: a diagonal counts pairs of a statement with itself, which a sample of more statements would not have.
+    """
+    return mean_free(2 * len(a) * row_products(a.fair.matrix, b.fair.matrix))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,15 +91,17 @@ class LabelProducts:
     Attributes:
         directions: u, each of unit length.
         images: B u.
+        diagonal: b_ii.
     """
 
     directions: Columns
     images: Columns
+    diagonal: Vector
 
     @classmethod
     def of(cls, b: Operator, directions: Columns) -> "LabelProducts":
         """The products of `b`."""
-        return cls(directions=directions, images=b.matrix @ directions)
+        return cls(directions=directions, images=b.matrix @ directions, diagonal=b.diagonal)
 
     @property
     def forms(self) -> Float64[Tensor, " labelling"]:
@@ -94,26 +111,29 @@ class LabelProducts:
     def smoother_influences(self, strength: float) -> Columns:
         """Of strength · u' B u where B is a smoother and `strength` the eigenvalue of the label's own smoother."""
         u, image = self.directions, self.images
-        own = 2 * u * image - strength * u.square() * self.forms - image.square()
-        return mean_free(len(u) * strength * own)
-
-    def kernel_influences(self, strength: float) -> Columns:
-        """Of strength · u' B u where B is a centred kernel and `strength` the eigenvalue of the label's."""
-        return mean_free(2 * len(self.directions) * strength * self.directions * self.images)
+        label = strength * u.square()
+        own = left_out(
+            label,
+            self.diagonal[:, None].expand_as(u),
+            strength * u * image,
+            strength * label * self.forms,
+            strength * image.square(),
+        )
+        return mean_free(len(u) * own)
 
 
 def label_trace_influence(direction: Vector, strength: float) -> Vector:
     """Of the strength itself, which depends on how many statements have each label."""
-    return mean_free(len(direction) * (strength - strength**2) * direction.square())
+    own = strength * direction.square()
+    return mean_free(len(direction) * (own - own * (strength - own) / (1 - own)))
 
 
-def cosine_influence(a: Operator, b: Operator) -> Vector:
-    """Of ⟨A, B⟩ / (|A| |B|) of two centred kernels."""
-    product = inner(a, b)
-    size = (a.squared * b.squared) ** 0.5
-    own = kernel_influence(a, b) / size
-    norms = kernel_influence(a, a) / a.squared + kernel_influence(b, b) / b.squared
-    influence: Vector = own - product / size / 2 * norms
+def cosine_influence(a: Operator, b: Operator, *, biased: bool) -> Vector:
+    """On ⟨A, B⟩ / (|A| |B|) of two centred kernels, or of their U-centred forms."""
+    first, second = (a, b) if biased else (a.fair, b.fair)
+    size = (first.squared * second.squared) ** 0.5
+    norms = kernel_influence(a, a) / first.squared + kernel_influence(b, b) / second.squared
+    influence: Vector = kernel_influence(a, b) / size - inner(first, second) / size / 2 * norms
     return influence
 
 

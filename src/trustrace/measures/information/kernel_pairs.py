@@ -1,77 +1,110 @@
 """A representation against an input: value, interval, null, calibrated value and p-value of every kernel measure."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from trustrace.core.measurements import Estimate
 from trustrace.measures.information.influence import Chosen, SmootherInfluence, cosine_influence, kernel_influence
-from trustrace.measures.information.nulls import Null, excess, permutation_null, unbiased_null
-from trustrace.measures.information.operators import Operator, inner, unbiased_inner, unbiased_size
+from trustrace.measures.information.kernels import EQUAL
+from trustrace.measures.information.nulls import Null
+from trustrace.measures.information.operators import Operator, inner
 from trustrace.measures.information.rows import InformationRows
 from trustrace.measures.information.variables import Variable
 
 
 def smoother_rows(
-    quantity: str, x: Operator, t: Operator, rows: InformationRows, *, influences: SmootherInfluence, method: str
+    inputs: Mapping[str, Operator],
+    t: Operator,
+    rows: InformationRows,
+    *,
+    influences: SmootherInfluence,
+    method: str,
 ) -> Iterator[Estimate]:
-    """Normalised HSIC of two smoothers."""
-    value = inner(x, t)
-    influence = influences.of_product(x, t)
-    yield rows.estimate(quantity, value, influence, method=method, floor=0.0)
-    yield from null_rows(quantity, value, permutation_null(x, t), rows, method=method)
-    sizes = excess(x, x, x.squared), excess(t, t, t.squared)
-    name = f"{quantity} calibrated"
-    if min(sizes) <= 0:
-        note = "undefined: a smoother is a multiple of the identity"
-        yield rows.bare(name, float("nan"), method=method, note=note)
-        return
-    ratio, influence = _calibrated(x, t, value, sizes, influence, influences)
-    yield rows.estimate(name, ratio, influence, method=method)
+    """Normalised HSIC of T's smoother and that of each input."""
+    nulls = rows.exchange.nulls(list(inputs.values()), t)
+    for (quantity, x), null in zip(inputs.items(), nulls, strict=True):
+        value, influence = inner(x, t), influences.of_product(x, t)
+        yield rows.estimate(quantity, value, influence, method=method, floor=0.0)
+        yield from null_rows(quantity, value, null, rows, method=method)
+        squares = [rows.exchange.excess(one, one, one.squared) for one in (x, t)]
+        if min(squares) <= EQUAL * max(x.squared, t.squared):
+            note = "undefined: a smoother is its own average over permutations"
+            yield rows.bare(f"{quantity} calibrated", math.nan, method=method, note=note)
+            continue
+        ratio, moved = _calibrated(x, t, value, (squares[0], squares[1]), influence, rows, influences)
+        yield rows.estimate(f"{quantity} calibrated", ratio, moved, method=method)
 
 
 def _calibrated(
     x: Operator,
     t: Operator,
     value: float,
-    sizes: tuple[float, float],
+    squares: tuple[float, float],
     influence: Chosen,
+    rows: InformationRows,
     influences: SmootherInfluence,
 ) -> tuple[float, Chosen]:
     """(value - null) / (ceiling - null), where the ceiling is the geometric mean of what X and T reach with themselves.
 
-    The null is that of the permutations, tr X tr T / (n - 1). Value less null is the inner product of what X and T are beyond a multiple
-    of the identity, so this is a cosine: 1 for a variable with itself, 0 on average for unrelated ones, whatever n, d and the spectra.
+    The null is the mean over permutations that keep groups together. Value less null is the inner product of what X and T are beyond
+    their averages over these permutations, so this is a cosine: 1 for a variable with itself, 0 on average for unrelated ones.
     """
-    n, size = len(x), (sizes[0] * sizes[1]) ** 0.5
-    ratio = excess(x, t, value) / size
-    traces = influences.of_trace(x), influences.of_trace(t)
-    own = influence - (traces[0] * t.trace + traces[1] * x.trace) / (n - 1)
+    size = (squares[0] * squares[1]) ** 0.5
+    ratio = rows.exchange.excess(x, t, value) / size
+    # A null goes with the traces: exactly where rows are free, nearly so in groups.
+    shares = [influences.of_trace(one) / one.trace for one in (x, t)]
+    own = influence - (value - ratio * size) * (shares[0] + shares[1])
     norms = [
-        (influences.of_square(one) - 2 * one.trace / (n - 1) * trace) / square
-        for one, trace, square in zip((x, t), traces, sizes, strict=True)
+        (influences.of_square(one) - 2 * (one.squared - square) * share) / square
+        for one, share, square in zip((x, t), shares, squares, strict=True)
     ]
     return ratio, own / size - ratio / 2 * (norms[0] + norms[1])
 
 
-def kernel_rows(quantity: str, x: Variable, t: Variable, rows: InformationRows) -> Iterator[Estimate]:
-    """HSIC and CKA, each biased and unbiased."""
+def kernel_rows(inputs: Mapping[str, Variable], t: Variable, rows: InformationRows) -> Iterator[Estimate]:
+    """HSIC at the median width and linear CKA of T and each input, biased and unbiased."""
     n = len(t)
-    for name, fair_name, a, b in (
-        ("hsic", "hsic_unbiased", x.gaussian, t.gaussian),
-        ("cka", "cka_debiased", x.linear, t.linear),
-    ):
-        null, product = permutation_null(a, b), inner(a, b)
-        fair = unbiased_inner(a, b, product)
-        if name == "hsic":
-            factor, fair_factor = (n - 1) ** -2, 1 / (n * (n - 3))
+    pairs = {name: (x.gaussian, t.gaussian) for name, x in inputs.items()}
+    for is_fair, method in ((False, "hsic"), (True, "hsic_unbiased")):
+        factor = 1 / (n * (n - 3)) if is_fair else (n - 1) ** -2
+        for name, (a, b), null in _with_nulls(pairs, rows, is_fair=is_fair):
+            value = inner(a.fair, b.fair) if is_fair else inner(a, b)
             influence = kernel_influence(a, b) * factor
-        else:
-            factor, fair_factor = (a.squared * b.squared) ** -0.5, 1 / unbiased_size(a, b)
-            influence = cosine_influence(a, b)
-        yield rows.estimate(quantity, product * factor, influence, method=name, floor=0.0)
-        yield from null_rows(quantity, product * factor, null.scaled(factor), rows, method=name)
-        yield rows.estimate(quantity, fair * fair_factor, influence, method=fair_name)
-        fair_null = unbiased_null(a, b, null).scaled(fair_factor)
-        yield from null_rows(quantity, fair * fair_factor, fair_null, rows, method=fair_name)
+            floor = -math.inf if is_fair else 0.0
+            yield rows.estimate(name, value * factor, influence, method=method, floor=floor)
+            yield from null_rows(name, value * factor, null.scaled(factor), rows, method=method)
+    pairs = {name: (x.linear, t.linear) for name, x in inputs.items()}
+    for is_fair, method in ((False, "cka"), (True, "cka_debiased")):
+        for name, (a, b), null in _with_nulls(pairs, rows, is_fair=is_fair):
+            factor = 1 / length(a, b, is_fair=is_fair)
+            value = inner(a.fair, b.fair) if is_fair else inner(a, b)
+            influence = cosine_influence(a, b, biased=not is_fair)
+            yield rows.estimate(name, value * factor, influence, method=method)
+            yield from null_rows(name, value * factor, null.scaled(factor), rows, method=method)
+
+
+def length(a: Operator, b: Operator, *, is_fair: bool) -> float:
+    """|A| |B|, or that of the U-centred forms; NaN where one of these is rounding error, so that no angle is defined."""
+    first, second = (a.fair, b.fair) if is_fair else (a, b)
+    if first.squared <= EQUAL * a.squared or second.squared <= EQUAL * b.squared:
+        return math.nan
+    return math.sqrt(first.squared * second.squared)
+
+
+def _with_nulls(
+    pairs: Mapping[str, tuple[Operator, Operator]], rows: InformationRows, *, is_fair: bool
+) -> Iterator[tuple[str, tuple[Operator, Operator], Null]]:
+    if not pairs:
+        return
+    _, t = next(iter(pairs.values()))
+    nulls = rows.exchange.nulls([a for a, _ in pairs.values()], t)
+    if is_fair:
+        # The unbiased form is the biased one, shifted and rescaled, up to diagonals that permutations hardly move; so is its skewness.
+        own = rows.exchange.nulls([a.fair for a, _ in pairs.values()], t.fair)
+        nulls = [replace(fair, skewness=null.skewness) for fair, null in zip(own, nulls, strict=True)]
+    for (name, pair), null in zip(pairs.items(), nulls, strict=True):
+        yield name, pair, null
 
 
 def null_rows(quantity: str, value: float, null: Null, rows: InformationRows, *, method: str) -> Iterator[Estimate]:

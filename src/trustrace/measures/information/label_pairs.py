@@ -1,24 +1,31 @@
 """A representation against the label, whose kernel has rank one: every measure is a quadratic form, and its null as many more of them."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import torch
-from jaxtyping import Float64
 from torch import Tensor
 
 from trustrace.core.measurements import Estimate
 from trustrace.measures.information.influence import (
-    Columns,
     LabelProducts,
     cosine_influence,
+    kernel_influence,
     label_trace_influence,
 )
-from trustrace.measures.information.operators import Operator, unbiased_size
+from trustrace.measures.information.kernel_pairs import length
+from trustrace.measures.information.operators import Operator
 from trustrace.measures.information.rows import InformationRows
 from trustrace.measures.information.variables import Variable
 
 QUANTITY = "I(T;Y)"
+
+FEWEST_LABELLINGS = 20
+
+FEW_LABELLINGS = (
+    "undefined: groups of too many different sizes leave no permutations of the labels that keep groups together"
+)
 
 
 def smoother_rows(t: Operator, rows: InformationRows, *, ridge: float, method: str) -> Iterator[Estimate]:
@@ -31,6 +38,9 @@ def smoother_rows(t: Operator, rows: InformationRows, *, ridge: float, method: s
     yield rows.estimate(QUANTITY, float(values[0]), own, method=method, floor=0.0)
     yield rows.bare(QUANTITY, strength, method=method, role="ceiling")
     yield from null_rows(values, rows, method=method)
+    if rows.n_labellings < FEWEST_LABELLINGS:
+        yield rows.bare(f"{QUANTITY} calibrated", math.nan, method=method, note=FEW_LABELLINGS)
+        return
     null = float(values[1:].mean())
     room = strength - null
     ratio = (float(values[0]) - null) / room
@@ -46,48 +56,46 @@ def label_ceiling(strength: float, n: int, *, ridge: float) -> float:
 
 def kernel_rows(t: Variable, rows: InformationRows) -> Iterator[Estimate]:
     """HSIC and CKA of the representation's kernel and that of the labels, each biased and unbiased."""
-    n, strength = len(t), rows.label.strength
-    for name, fair_name, operator in (("hsic", "hsic_unbiased", t.gaussian), ("cka", "cka_debiased", t.linear)):
-        products = LabelProducts.of(operator, rows.directions)
-        forms, fair = products.forms * strength, _unbiased(operator, products) * strength
-        if name == "hsic":
-            factor, fair_factor = (n - 1) ** -2, 1 / (n * (n - 3))
-            influence = products.kernel_influences(strength)[:, 0] * factor
-        else:
-            label = _label_operator(rows)
-            factor = 1 / (operator.squared**0.5 * strength)
-            fair_factor = 1 / unbiased_size(operator, label)
-            influence = cosine_influence(label, operator)
-        yield from _form_rows(forms * factor, influence, rows, method=name, floor=0.0)
-        yield from _form_rows(fair * fair_factor, influence, rows, method=fair_name, floor=-np.inf)
+    n, label = len(t), _label_operator(rows)
+    for is_fair, method in ((False, "hsic"), (True, "hsic_unbiased")):
+        factor = 1 / (n * (n - 3)) if is_fair else (n - 1) ** -2
+        influence = kernel_influence(label, t.gaussian) * factor
+        yield from _form_rows(t.gaussian, factor, influence, rows, is_fair=is_fair, method=method)
+    for is_fair, method in ((False, "cka"), (True, "cka_debiased")):
+        factor = 1 / length(t.linear, label, is_fair=is_fair)
+        influence = cosine_influence(label, t.linear, biased=not is_fair)
+        yield from _form_rows(t.linear, factor, influence, rows, is_fair=is_fair, method=method)
 
 
 def _form_rows(
-    forms: Float64[Tensor, " labelling"], influence: Tensor, rows: InformationRows, *, method: str, floor: float
+    t: Operator, factor: float, influence: Tensor, rows: InformationRows, *, is_fair: bool, method: str
 ) -> Iterator[Estimate]:
+    """The label's kernel without its diagonal acts on a U-centred T as the whole one does, whose diagonal is zero there."""
+    operator = t.fair if is_fair else t
+    forms = LabelProducts.of(operator, rows.directions).forms * rows.label.strength * factor
     values = forms.cpu().numpy()
+    floor = -math.inf if is_fair or method.startswith("cka") else 0.0
     yield rows.estimate(QUANTITY, float(values[0]), influence, method=method, floor=floor)
     yield from null_rows(values, rows, method=method)
 
 
 def null_rows(values: np.ndarray, rows: InformationRows, *, method: str) -> Iterator[Estimate]:
     """Mean, band and p-value from the values of permuted labels, which come after that of the real ones."""
-    drawn = values[1:]
+    name, drawn = f"{QUANTITY} p-value", values[1:]
+    if rows.n_labellings < FEWEST_LABELLINGS or not np.isfinite(values).all():
+        note = FEW_LABELLINGS if np.isfinite(values).all() else ""
+        yield rows.bare(QUANTITY, math.nan, method=method, role="null", note=note)
+        yield rows.bare(name, math.nan, method=method, note=note)
+        return
     lower, upper = np.quantile(drawn, [0.025, 0.975])
     yield rows.bare(QUANTITY, float(drawn.mean()), method=method, lower=float(lower), upper=float(upper), role="null")
     # A labelling that equals the real one differs from it by rounding error of either sign.
     tolerance = 1e-12 * abs(float(values[0]))
     p_value = (1 + int((drawn >= values[0] - tolerance).sum())) / (1 + len(drawn))
-    yield rows.bare(f"{QUANTITY} p-value", p_value, method=method)
-
-
-def _unbiased(b: Operator, products: LabelProducts) -> Float64[Tensor, " labelling"]:
-    """U' B u of the U-centred form of a centred kernel."""
-    n = len(b)
-    diagonals = b.diagonal @ products.directions.square()
-    return products.forms - diagonals * n / (n - 2) + b.trace / ((n - 1) * (n - 2))
+    yield rows.bare(name, p_value, method=method)
 
 
 def _label_operator(rows: InformationRows) -> Operator:
-    direction: Columns = rows.directions[:, :1]
-    return Operator(matrix=rows.label.strength * torch.outer(direction[:, 0], direction[:, 0]))
+    """The centred kernel of the labels as a matrix."""
+    direction = rows.directions[:, 0]
+    return Operator(matrix=rows.label.strength * torch.outer(direction, direction))

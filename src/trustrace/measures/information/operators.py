@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from trustrace.measures.information.kernels import EQUAL, Square, Vector, centre_
+from trustrace.measures.information.kernels import Square, Vector, centre_, u_centred
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +52,19 @@ class Operator:
         return row_products(self.matrix, self.matrix)
 
     @cached_property
+    def fair(self) -> "Operator":
+        """The U-centred form of a centred kernel, whose products are unbiased."""
+        return Operator(matrix=u_centred(self.matrix))
+
+    @cached_property
+    def residual(self) -> Float32[Tensor, "statement statement"]:
+        """A less the multiple of the centring matrix that has its trace, in single precision: what a permutation moves."""
+        n, share = len(self), self.trace / (len(self) - 1)
+        moved = self.matrix + share / n
+        moved.diagonal().sub_(share)
+        return moved.float()
+
+    @cached_property
     def single(self) -> Float32[Tensor, "statement statement"]:
         """The matrix in single precision: enough for sampling errors, which are told to three digits."""
         return self.matrix.float()
@@ -66,24 +79,6 @@ class Operator:
 def inner(a: Operator, b: Operator) -> float:
     """⟨A, B⟩ = tr AB."""
     return float(torch.dot(a.matrix.view(-1), b.matrix.view(-1)))
-
-
-def unbiased_inner(a: Operator, b: Operator, product: float) -> float:
-    """⟨A, B⟩ of the U-centred forms of two centred kernels, from `product`, that of the centred ones.
-
-    U-centring leaves diagonals out, and the rows of a centred kernel without its diagonal sum to -a_ii.
-    """
-    n, diagonals = len(a), float(a.diagonal @ b.diagonal)
-    return product - diagonals * n / (n - 2) + a.trace * b.trace / ((n - 1) * (n - 2))
-
-
-def unbiased_size(a: Operator, b: Operator) -> float:
-    """The product of the norms of the U-centred forms; NaN where one of them is rounding error, so that no angle is defined."""
-    squares = [unbiased_inner(one, one, one.squared) for one in (a, b)]
-    if any(square <= EQUAL * one.squared for square, one in zip(squares, (a, b), strict=True)):
-        return float("nan")
-    size: float = (squares[0] * squares[1]) ** 0.5
-    return size
 
 
 def smoother_(kernel: Square, *, ridge: float) -> Operator:

@@ -16,9 +16,9 @@ from trustrace.core.intervals import cluster_weights, percentile_interval
 from trustrace.core.measurements import Estimate
 from trustrace.core.statements import Statements
 from trustrace.measures.config import InformationConfig
+from trustrace.measures.information.exchange import Exchange, block_permutations
 from trustrace.measures.information.influence import Chosen, Columns
 from trustrace.measures.information.kernels import LabelKernel
-from trustrace.measures.information.nulls import permuted_labels
 
 FEWEST = 10
 """Statements below which no kernel measure means anything."""
@@ -40,7 +40,8 @@ class InformationRows:
         label: The kernel of the labels.
         weights: How each bootstrap draw weighs the statements; a column sums to 1.
         groups: The unit of resampling, numbered.
-        few: Some of the statements, from whom the sampling error of costly measures is told.
+        few: Some of the statements, in whole groups, from whom the sampling error of costly measures is told.
+        exchange: The permutations behind the nulls.
     """
 
     taken: Bool[np.ndarray, " everything"]
@@ -50,9 +51,15 @@ class InformationRows:
     weights: Float64[Tensor, "statement draw"]
     groups: Int[np.ndarray, " statement"]
     few: Int[np.ndarray, " few"]
+    exchange: Exchange
 
     def __len__(self) -> int:
         return len(self.labellings)
+
+    @cached_property
+    def n_labellings(self) -> int:
+        """How many different labellings the permutations gave: where groups differ in size they may hardly move a label."""
+        return len(np.unique(self.labellings[:, 1:], axis=1).T)
 
     @cached_property
     def n_groups(self) -> int:
@@ -118,7 +125,7 @@ def information_rows(
     labels = np.asarray(statements.labels)[taken]
     groups = tuple(np.asarray(statements.groups)[taken].tolist())
     _require_enough(statements, labels)
-    drawn = permuted_labels(labels, groups, draws=config.permutations, rng=generator(seed, "information", "null"))
+    drawn = block_permutations(labels, groups, draws=config.permutations, rng=generator(seed, "information", "null"))
     labellings = np.column_stack([labels, drawn])
     centred = torch.from_numpy(labellings).double()
     centred -= centred.mean(dim=0)
@@ -132,6 +139,7 @@ def information_rows(
         label=LabelKernel.of(labels),
         weights=torch.from_numpy(counts / counts.sum(axis=0)),
         groups=np.unique(np.asarray(groups), return_inverse=True)[1],
+        exchange=Exchange.of(groups, rng=generator(seed, "information", "orders"), device=device),
         few=np.flatnonzero(_whole_groups(groups, FEW, rng=generator(seed, "information", "few"))),
     )
 
