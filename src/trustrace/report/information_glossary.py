@@ -42,7 +42,7 @@ _GEOMETRY = (
         title="Effective rank",
         sentence="RankMe: the exponential of the entropy of the singular values of the centred activations, taken as shares of "
         "their sum; between 1 and the smaller of rows and width. Normalised HSIC counts directions that rise above its "
-        "ridge, so it falls whenever this falls, whether anything was forgotten or not.",
+        "ridge, so it tends to fall with this, whether anything was forgotten or not.",
     ),
     Term(
         name="participation_ratio",
