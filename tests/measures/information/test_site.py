@@ -89,6 +89,28 @@ def test_a_representation_keeps_all_of_itself(rows):
     assert own.lower == pytest.approx(1, abs=1e-3)
 
 
+def test_calibrated_values_are_what_their_parts_say(rows):
+    """Value, null and ceiling stand in the table; for inputs the ceiling is that of T and X with themselves."""
+    value, null, ceiling = (one(rows, "block_1", "I(T;Y)", role=role).value for role in ("measured", "null", "ceiling"))
+    assert one(rows, "block_1", "I(T;Y) calibrated").value == pytest.approx((value - null) / (ceiling - null))
+    assert one(rows, "block_1", "I(T;X)", "cka_debiased", role="null").value == pytest.approx(0, abs=0.05)
+    biased, fair = (one(rows, "block_1", "I(T;X)", name, role="null") for name in ("hsic", "hsic_unbiased"))
+    assert biased.upper - biased.lower == pytest.approx(fair.upper - fair.lower, rel=0.5)
+
+
+def test_unbiased_label_values_are_the_textbooks(rows, example):
+    activations, statements, _ = example
+    x = activations.values("block_1").double().numpy()
+    x = x / np.sqrt(np.square(x).mean(axis=1, keepdims=True))
+    y = np.asarray(statements.labels)
+    linear, delta = x @ x.T, (y[:, None] == y[None, :]).astype(float)
+    size = (textbook.unbiased_hsic(linear, linear) * textbook.unbiased_hsic(delta, delta)) ** 0.5
+    expected = textbook.unbiased_hsic(linear, delta) / size
+    assert one(rows, "block_1", "I(T;Y)", "cka_debiased").value == pytest.approx(expected, rel=1e-8)
+    size = (textbook.hsic(linear, linear) * textbook.hsic(delta, delta)) ** 0.5
+    assert one(rows, "block_1", "I(T;Y)", "cka").value == pytest.approx(textbook.hsic(linear, delta) / size, rel=1e-8)
+
+
 def test_the_label_has_its_exact_ceiling(rows, example):
     y = np.asarray(example[1].labels)
     eigenvalue = 2 * y.mean() * (1 - y.mean())
@@ -183,6 +205,10 @@ def test_intervals_cover_the_mean_over_fresh_samples():
         target = np.mean([e.value for e in own])
         covered = np.mean([e.lower <= target <= e.upper for e in own])
         assert covered >= 0.85, (quantity, covered)
+        error = np.mean([(e.upper - e.lower) / 3.92 for e in own])
+        # The width follows the features' spread, which leaving a statement out holds: the plain value's error is told too large.
+        most = 3.0 if quantity == "I(T;X)" else 1.35
+        assert 0.75 < error / np.std([e.value for e in own]) < most, quantity
 
 
 def test_p_values_of_labels_that_mean_nothing_are_uniform():

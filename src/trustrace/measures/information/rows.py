@@ -26,7 +26,7 @@ FEWEST = 10
 UNDEFINED = "undefined: too few statements differ, or too few have a label"
 
 FEW = 256
-"""Statements from whom the sampling error of a costly measure is told: to some 5 % where influences are even, less well where few dominate."""
+"""Statements from whom the sampling error of a costly measure is told: to some 5 % where no few of them dominate it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
