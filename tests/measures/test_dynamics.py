@@ -59,7 +59,7 @@ def test_the_interval_of_a_peak_covers_the_true_one(peak):
     truth = np.interp(CHECKPOINT, [0, peak, 24], [0, 8, 2]) if peak < 24 else CHECKPOINT / 3
     covered = [
         rows["peak"].lower <= peak * 1e9 <= rows["peak"].upper
-        for rows in told(*(noisy(truth, rng=rng_of(seed), name=str(seed)) for seed in range(60)))
+        for rows in told(*(noisy(truth, rng=rng_of(seed), name=str(seed)) for seed in range(25)))
     ]
     assert np.mean(covered) >= 0.9
 
@@ -70,12 +70,12 @@ def test_the_interval_of_an_onset_covers_the_first_quarter_of_the_true_rise(begi
     truth = amplitude * np.interp(CHECKPOINT, [begin, 24], [0, 1])
     onset = int(np.argmax(truth >= amplitude / 4 - 1e-9))
     covered, widths = [], []
-    for rows in told(*(noisy(truth, rng=rng_of(seed), name=str(seed)) for seed in range(50))):
+    for rows in told(*(noisy(truth, rng=rng_of(seed), name=str(seed)) for seed in range(25))):
         row = rows["onset"]
         if np.isfinite(row.value):
             covered.append(row.lower <= onset * 1e9 <= row.upper)
             widths.append((row.upper - row.lower) / 1e9)
-    assert len(covered) >= 40
+    assert len(covered) >= 20
     assert np.mean(covered) >= 0.9
     assert np.mean(widths) < (20 if amplitude == 6 else 8)
 
@@ -96,18 +96,41 @@ def test_the_onset_of_a_curve_that_first_dips_is_that_of_the_rise_after_the_dip(
 
 
 def test_flat_curves_make_almost_no_discoveries_together():
-    curves = [noisy(np.zeros(25), rng=rng_of(seed), name=str(seed)) for seed in range(150)]
+    curves = [noisy(np.zeros(25), rng=rng_of(seed), name=str(seed)) for seed in range(100)]
     rows = told(*curves)
-    assert sum(row["rise p"].value < 0.05 or row["fall p"].value < 0.05 for row in rows) >= 8
+    assert sum(row["rise p"].value < 0.05 or row["fall p"].value < 0.05 for row in rows) >= 1
     assert sum(row["shape"].note != "flat" for row in rows) <= 2
+
+
+@pytest.mark.parametrize("wobble", [1, 4])
+def test_wobble_from_checkpoint_to_checkpoint_is_no_phase(wobble):
+    shaken = {"covariance": np.eye(24), "draws": 200}
+    flat = [wobble * rng_of(1000 + seed).standard_normal(24) for seed in range(20)]
+    plateau = [truth + 12.0 * np.interp(np.arange(24), [2, 10], [0, 1]) for truth in flat]
+    for truths, shape in ((flat, "flat"), (plateau, "rises")):
+        rows = [told(noisy(truth, rng=rng_of(seed), **shaken))[0] for seed, truth in enumerate(truths)]
+        wrong = sum("falls" in row["shape"].note or (shape == "flat" != row["shape"].note) for row in rows)
+        assert wrong <= stats.binom.ppf(0.999, 20, 0.05)
+
+
+def test_the_intervals_of_peak_and_onset_cover_where_checkpoints_wobble():
+    truth = 30 * np.interp(CHECKPOINT, [2, 14, 24], [0, 1, 0.2])
+    onset = int(np.argmax(truth >= 7.5 - 1e-9))
+    rows = [
+        told(noisy(truth + 2 * rng_of(1000 + seed).standard_normal(25), rng=rng_of(seed), covariance=np.eye(25)))[0]
+        for seed in range(25)
+    ]
+    for name, true in (("peak", 14e9), ("onset", onset * 1e9)):
+        assert np.mean([row[name].lower <= true <= row[name].upper for row in rows]) >= 0.9
+        assert np.mean([row[name].upper - row[name].lower for row in rows]) < 9e9
 
 
 def test_rising_curves_are_called_falling_no_more_often_than_the_false_discovery_rate():
     truth = np.interp(CHECKPOINT, [0, 6], [0, 10])
-    rows = told(*(noisy(truth, rng=rng_of(seed), name=str(seed)) for seed in range(120)))
+    rows = told(*(noisy(truth, rng=rng_of(seed), name=str(seed)) for seed in range(50)))
     assert all(row["rise q"].value < 0.05 for row in rows)
-    assert sum(row["fall p"].value < 0.05 for row in rows) <= stats.binom.ppf(0.999, 120, 0.05)
-    assert sum(row["shape"].note != "rises" for row in rows) <= stats.binom.ppf(0.999, 120, 0.05)
+    assert sum(row["fall p"].value < 0.05 for row in rows) <= stats.binom.ppf(0.999, 50, 0.05)
+    assert sum(row["shape"].note != "rises" for row in rows) <= stats.binom.ppf(0.999, 50, 0.05)
 
 
 def test_q_values_are_benjamini_and_hochbergs_within_one_quantity_and_method():
@@ -212,7 +235,7 @@ def test_a_curve_without_noise_is_taken_as_it_is(values, shape):
 
 
 def test_an_interval_holds_its_estimate():
-    for seed in range(30):
+    for seed in range(15):
         truth = rng_of(seed).standard_normal(25).cumsum()
         for row in (told(noisy(truth, rng=rng_of(seed)))[0][name] for name in ("peak", "onset")):
             assert np.isnan(row.value) or row.lower <= row.value <= row.upper
@@ -240,7 +263,7 @@ def test_the_larger_turn_names_a_shape_even_where_the_smaller_one_is_measured_mo
 
 
 def test_a_rise_that_the_closest_fit_does_not_have_has_no_onset():
-    truth = np.array([100.0, 0.0, 75.0, -200.0, -400.0])
+    truth = np.interp(CHECKPOINT, [0, 6, 12, 24], [100, 0, 75, -400])
     onset = told(noisy(truth, rng=rng_of()))[0]["onset"]
     assert np.isnan([onset.value, onset.lower, onset.upper]).all()
     assert "closest has no rise" in onset.note

@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.measures.curves import correlated
-from trustrace.measures.paired_noise import DRAWS, PairedNoise, crossing, highest_checkpoints, rise_and_fall
+from trustrace.measures.paired_noise import (
+    DRAWS,
+    PairedNoise,
+    crossing,
+    highest_checkpoints,
+    rise_and_fall,
+    with_wobble,
+)
 
 CURVE = st.lists(st.floats(-3, 3), min_size=4, max_size=9).map(np.array)
 
@@ -46,7 +53,7 @@ def test_noise_has_the_covariance_of_the_replicates_less_what_is_shared():
     rng = np.random.default_rng(0)
     replicates = rng.standard_normal((500, 6)) * np.arange(1, 7) + 100 * rng.standard_normal((500, 1))
     noise = PairedNoise.of(replicates, n_groups=301, scale=1.0, rng=rng)
-    expected = np.cov(replicates - replicates.mean(axis=1, keepdims=True), rowvar=False)
+    expected = np.cov(replicates - replicates.mean(axis=1, keepdims=True), rowvar=False) * 301 / 300
     np.testing.assert_allclose(noise.factor @ noise.factor.T, expected, atol=1e-9)
     np.testing.assert_allclose(noise.variances, np.diag(expected))
     np.testing.assert_allclose(np.cov(noise.draws), expected, atol=0.15 * expected.max())
@@ -104,34 +111,96 @@ def test_a_dip_within_a_rise_is_no_fall_but_an_end_below_the_peak_is():
 
 @pytest.mark.parametrize("kept", [0.01, 0.9, 0.99])
 def test_flat_curves_with_correlated_noise_raise_nominal_false_alarms(kept):
-    p = simulated_p(np.zeros(20), correlated(20, kept=kept), curves=400, replicates=400)
+    p = simulated_p(np.zeros(20), correlated(20, kept=kept), curves=200, replicates=400)
     for alarms in ((p < 0.05).sum(axis=0), (p > 0.95).sum(axis=0)):
-        assert (stats.binom.ppf(0.001, 400, 0.05) <= alarms).all()
-        assert (alarms <= stats.binom.ppf(0.999, 400, 0.05)).all()
+        assert (stats.binom.ppf(0.001, 200, 0.05) <= alarms).all()
+        assert (alarms <= stats.binom.ppf(0.999, 200, 0.05)).all()
 
 
 def test_few_replicates_raise_no_more_false_alarms():
-    p = simulated_p(np.zeros(20), correlated(20, kept=0.01), curves=400, replicates=30)
-    assert ((p < 0.05).sum(axis=0) <= stats.binom.ppf(0.999, 400, 0.05)).all()
+    p = simulated_p(np.zeros(20), correlated(20, kept=0.01), curves=200, replicates=30)
+    assert ((p < 0.05).sum(axis=0) <= stats.binom.ppf(0.999, 200, 0.05)).all()
 
 
-def test_few_groups_raise_no_more_false_alarms_in_a_cluster_bootstrap():
+@pytest.mark.parametrize("count", [15, 30])
+def test_few_groups_raise_no_more_false_alarms_in_a_cluster_bootstrap(count):
     rng = np.random.default_rng(3)
     alarms = np.zeros(2, dtype=int)
-    for _ in range(400):
-        groups = rng.standard_normal((25, 20)) + rng.standard_normal((25, 1))
+    for _ in range(200):
+        groups = rng.standard_normal((count, 16)) + rng.standard_normal((count, 1))
         values = groups.mean(axis=0)
-        replicates = rng.multinomial(25, np.full(25, 1 / 25), size=400) @ groups / 25
-        noise = PairedNoise.of(replicates, n_groups=25, scale=float(np.abs(values).max()), rng=rng)
+        replicates = rng.multinomial(count, np.full(count, 1 / count), size=400) @ groups / count
+        noise = PairedNoise.of(replicates, n_groups=count, scale=float(np.abs(values).max()), rng=rng)
         alarms += np.array(rise_and_fall(values, noise)) < 0.05
-    assert (alarms <= stats.binom.ppf(0.999, 400, 0.05)).all()
+    assert (alarms <= stats.binom.ppf(0.999, 200, 0.05)).all()
+
+
+def wobbling_p(truth: np.ndarray, wobble: float, *, curves: int):
+    """p-values of rise and fall with paired noise of variance 1 at each checkpoint, and the wobble found, each per curve."""
+    rng = np.random.default_rng(5)
+    p, found = [], []
+    for _ in range(curves):
+        values = truth + np.hypot(1, wobble) * rng.standard_normal(len(truth))
+        draws = values + rng.standard_normal((200, len(truth)))
+        noise = PairedNoise.of(draws, n_groups=1000, scale=1.0, rng=rng)
+        noise = with_wobble(noise, values, rng=rng)
+        p.append(rise_and_fall(values, noise))
+        found.append(noise.wobble)
+    return np.array(p), np.array(found)
+
+
+@pytest.mark.parametrize("n", [12, 24])
+@pytest.mark.parametrize("wobble", [0, 1, 2, 4])
+def test_checkpoints_that_wobble_raise_no_more_false_alarms(n, wobble):
+    p, _ = wobbling_p(np.zeros(n), wobble, curves=100)
+    assert ((p < 0.05).sum(axis=0) <= stats.binom.ppf(0.999, 100, 0.05)).all()
+
+
+def test_a_broad_rise_then_fall_and_a_sudden_rise_are_found_where_checkpoints_wobble():
+    checkpoint = np.arange(24)
+    broad, _ = wobbling_p(np.interp(checkpoint, [0, 4, 12, 23], [0, 0, 16, 4]), 1, curves=25)
+    assert (broad < 0.05).all(axis=1).mean() > 0.9
+    sudden, _ = wobbling_p(np.where(checkpoint < 12, 0.0, 12.0), 1, curves=25)
+    assert (sudden[:, 0] < 0.05).mean() > 0.9
+    assert (sudden[:, 1] < 0.05).sum() <= stats.binom.ppf(0.999, 25, 0.05)
+
+
+def test_the_wobble_found_is_rather_too_large_and_a_step_hardly_adds_to_it():
+    flat = wobbling_p(np.zeros(40), 4, curves=20)[1]
+    assert 4**2 <= np.median(flat) <= 2 * 4**2
+    stepped = wobbling_p(np.where(np.arange(40) < 20, 0.0, 400.0), 4, curves=20)[1]
+    assert np.median(stepped) <= 1.3 * np.median(flat)
+
+
+def test_a_smooth_curve_has_no_wobble_beyond_its_paired_noise():
+    rng = np.random.default_rng(0)
+    line = 3.0 * np.arange(12)
+    assert with_wobble(noise_of(12), line, rng=rng).wobble == 0
+    assert with_wobble(noise_of(12), np.where(line < 12, 0.0, 50.0), rng=rng).wobble == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(CURVE, st.integers(0, 5))
+def test_with_wobble_p_values_are_those_of_all_contrasts_written_out(values, seed):
+    noise = with_wobble(noise_of(len(values), seed=seed), 9 * values, rng=np.random.default_rng(seed))
+    contrasts = rising_contrasts(len(values))
+    known = np.einsum("ci,ij,cj->c", contrasts, noise.factor @ noise.factor.T, contrasts)
+    squares = (contrasts**2).sum(axis=1)
+    for direction, p in zip((contrasts, -contrasts), rise_and_fall(9 * values, noise), strict=True):
+        observed = in_normal_units((direction @ values * 9 / np.sqrt(known + squares * noise.wobble)).max(), noise)
+        null = direction @ noise.draws / np.sqrt(known[:, None] + squares[:, None] * noise.redrawn)
+        reached = (null.max(axis=0) >= observed).sum()
+        if reached:
+            assert p == pytest.approx((1 + reached) / (1 + DRAWS), abs=1.5 / DRAWS)
+        else:
+            assert p <= 1 / (1 + DRAWS)
 
 
 @pytest.mark.parametrize("truth", [np.minimum(np.arange(20), 6) * 20.0, (np.arange(20) // 7) * 20.0])
 def test_rises_and_stairs_are_not_called_falling_more_often_than_nominal(truth):
-    p = simulated_p(truth, correlated(20), curves=250, replicates=400)
+    p = simulated_p(truth, correlated(20), curves=100, replicates=400)
     assert (p[:, 0] < 1e-3).all()
-    assert (p[:, 1] < 0.05).sum() <= stats.binom.ppf(0.999, 250, 0.05)
+    assert (p[:, 1] < 0.05).sum() <= stats.binom.ppf(0.999, 100, 0.05)
 
 
 def test_a_small_sudden_change_is_seen_through_large_noise_that_checkpoints_share():

@@ -1,6 +1,7 @@
 """Phases of training: which curves over checkpoints rise, fall or turn, where they peak and where their rise sets in.
 
-All that is said here is about one run and the statements at hand: intervals cover the choice of statements, not another run's seed.
+All that is said here is about one run. Intervals cover the choice of statements and a wobble of the weights that is independent from
+checkpoint to checkpoint. They do not cover slow drifts, which are taken for phases, nor another run, which may differ with its seed.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from trustrace.core.draws import generator
 from trustrace.core.errors import MeasurementError
 from trustrace.core.measurements import Estimate
 from trustrace.measures.monotone import non_decreasing, unimodal, valley
-from trustrace.measures.paired_noise import PairedNoise, crossing, highest_checkpoints, rise_and_fall
+from trustrace.measures.paired_noise import PairedNoise, crossing, highest_checkpoints, rise_and_fall, with_wobble
 
 Shape = Literal["rises then falls", "rises", "falls", "falls then rises", "flat"]
 
@@ -105,6 +106,12 @@ def phases(curves: Sequence[Curve], *, seed: int, level: float = 0.05) -> list[t
     both "rises then falls" or "falls then rises", whichever fits better; with one it "rises" or "falls"; else it is "flat". A curve
     that turns more than once gets the nearest of these names.
 
+    A curve has two kinds of noise: what the choice of statements does to all checkpoints, known from the replicates, and what each
+    checkpoint has for itself, since weights wobble while they are trained. The latter is read from the curve's own roughness, with care:
+    it is taken as independent between checkpoints and equally large at all, and rather too large than too small. So few checkpoints show
+    only what is much larger than the roughness. A slow drift, over several checkpoints, is not told from a phase, nor is this run from
+    what another seed would give.
+
     For a curve of quantity Q the estimates are:
 
     - ``Q shape``: the name is the note, the value the q-value that decides it;
@@ -144,6 +151,7 @@ def _evidence(curve: Curve, *, seed: int, level: float) -> Evidence:
     noise = PairedNoise.of(
         curve.replicates[:, usable], n_groups=curve.n_groups, scale=float(np.abs(values).max()), rng=rng
     )
+    noise = with_wobble(noise, values, rng=rng)
     rise, fall = rise_and_fall(values, noise)
     # Noisy checkpoints count less, but none so much more than others that it decides a fit.
     weights = 1 / np.maximum(noise.variances, noise.variances.mean())
