@@ -39,6 +39,17 @@ def test_so_are_those_of_the_unbiased_form():
     assert null.deviation == pytest.approx(np.std(values), rel=1e-9)
 
 
+@pytest.mark.parametrize("groups", ["aabbccde", "aaabbbcc"])
+def test_the_null_of_kernels_in_groups_is_that_of_its_permutations_written_out(groups):
+    a, b = (Variable.of_kernel(kernel).linear for kernel in kernels(8, 5))
+    exchange = Exchange.of(list(groups), rng=np.random.default_rng(0), device="cpu")
+    (nulls,) = exchange.kernel_nulls([a], b)
+    for null, (first, second) in zip(nulls, ((a, b), (a.fair, b.fair)), strict=True):
+        drawn = [float((first.matrix * second.matrix[order][:, order]).sum()) for order in exchange.orders]
+        assert null.deviation == pytest.approx(np.sqrt(np.mean((np.array(drawn) - null.mean) ** 2)), rel=1e-5)
+    assert nulls[1].skewness == nulls[0].skewness
+
+
 def test_p_values_are_uniform_where_nothing_depends_and_small_where_something_does():
     rng = np.random.default_rng(0)
     independent, dependent = [], []
@@ -145,7 +156,7 @@ def test_what_groups_share_is_no_dependence_and_what_is_beyond_it_is():
         groups = tuple(str(row // 4) for row in range(120))
         shared = [np.repeat(rng.normal(size=(30, 5)), 4, axis=0) for _ in range(2)]
         x, t = (one + 0.3 * rng.normal(size=(120, 5)) for one in shared)
-        exchange = Exchange.of(groups, rng=rng, device="cpu")
+        exchange = Exchange.of(list(groups), rng=rng, device="cpu")
         for store, other in ((calm, t), (found, t + 0.7 * x)):
             a, b = (
                 Variable.of_features(torch.from_numpy((v - v.mean(0)) @ (v - v.mean(0)).T)).smoother(3.0, ridge=1e-2)

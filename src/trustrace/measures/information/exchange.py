@@ -1,13 +1,14 @@
 """Which rows may be exchanged when nothing depends on anything: the permutations behind every null, and their exact means."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
+from trustrace.measures.information.kernels import removed_diagonal
 from trustrace.measures.information.nulls import Null, permutation_null
 from trustrace.measures.information.operators import Operator
 
@@ -80,17 +81,39 @@ class Exchange:
         """The null of ⟨X, T⟩ for each of `inputs`."""
         if self.is_free:
             return [permutation_null(x, t) for x in inputs]
+        return [self._null(x, t, own) for x, own in zip(inputs, self._drawn(inputs, t), strict=True)]
+
+    def kernel_nulls(self, inputs: Sequence[Operator], t: Operator) -> list[tuple[Null, Null]]:
+        """The null of ⟨X, T⟩ of centred kernels and that of their U-centred forms, for each of `inputs`.
+
+        The unbiased form is the biased one, shifted and rescaled, up to diagonals that permutations hardly move; so is its skewness.
+        """
+        if self.is_free:
+            pairs = [(permutation_null(x, t), permutation_null(x.fair, t.fair)) for x in inputs]
+        else:
+            # U-centring adds sums that rows of zero mean do not see, and takes the diagonal away: nothing need be moved again.
+            removed = removed_diagonal(t.matrix)[self.orders]
+            drawn = self._drawn(inputs, t)
+            pairs = [
+                (self._null(x, t, own), self._null(x.fair, t.fair, own - (removed @ x.diagonal).cpu().numpy()))
+                for x, own in zip(inputs, drawn, strict=True)
+            ]
+        return [(biased, replace(fair, skewness=biased.skewness)) for biased, fair in pairs]
+
+    def _drawn(self, inputs: Sequence[Operator], t: Operator) -> Float64[np.ndarray, "input order"]:
+        """⟨X, P T P'⟩ of each order."""
         drawn = np.empty((len(inputs), len(self.orders)))
         for place, order in enumerate(self.orders):
             moved = t.residual.index_select(0, order).index_select(1, order).view(-1)
             drawn[:, place] = [float(torch.dot(x.residual.view(-1), moved)) for x in inputs]
-        return [self._null(x, t, own) for x, own in zip(inputs, drawn, strict=True)]
+        # The residuals' products lack what every permutation leaves in place.
+        fixed = [x.trace * t.trace / (len(x) - 1) for x in inputs]
+        drawn += np.array(fixed)[:, None]
+        return drawn
 
     def _null(self, x: Operator, t: Operator, drawn: Float64[np.ndarray, " order"]) -> Null:
         mean = float(self.averages(x) @ self.averages(t))
-        # The residuals' products lack what every permutation leaves in place.
-        fixed = x.trace * t.trace / (len(x) - 1)
-        deviation = float(np.sqrt(np.mean((drawn + fixed - mean) ** 2)))
+        deviation = float(np.sqrt(np.mean((drawn - mean) ** 2)))
         return Null(mean=mean, deviation=deviation, skewness=2 * deviation / mean if mean > 0 else 0.0)
 
 

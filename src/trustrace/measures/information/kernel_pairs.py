@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from trustrace.core.measurements import Estimate
 from trustrace.measures.information.influence import Chosen, SmootherInfluence, cosine_influence, kernel_influence
@@ -65,23 +64,20 @@ def _calibrated(
 def kernel_rows(inputs: Mapping[str, Variable], t: Variable, rows: InformationRows) -> Iterator[Estimate]:
     """HSIC at the median width and linear CKA of T and each input, biased and unbiased."""
     n = len(t)
-    pairs = {name: (x.gaussian, t.gaussian) for name, x in inputs.items()}
-    for is_fair, method in ((False, "hsic"), (True, "hsic_unbiased")):
-        factor = 1 / (n * (n - 3)) if is_fair else (n - 1) ** -2
-        for name, (a, b), null in _with_nulls(pairs, rows, is_fair=is_fair):
-            value = inner(a.fair, b.fair) if is_fair else inner(a, b)
-            influence = kernel_influence(a, b) * factor
+    for name, a, b, nulls in _with_nulls({name: x.gaussian for name, x in inputs.items()}, t.gaussian, rows):
+        influence = kernel_influence(a, b)
+        for is_fair, method in ((False, "hsic"), (True, "hsic_unbiased")):
+            factor = 1 / (n * (n - 3)) if is_fair else (n - 1) ** -2
+            value = factor * (inner(a.fair, b.fair) if is_fair else inner(a, b))
             floor = -math.inf if is_fair else 0.0
-            yield rows.estimate(name, value * factor, influence, method=method, floor=floor)
-            yield from null_rows(name, value * factor, null.scaled(factor), rows, method=method)
-    pairs = {name: (x.linear, t.linear) for name, x in inputs.items()}
-    for is_fair, method in ((False, "cka"), (True, "cka_debiased")):
-        for name, (a, b), null in _with_nulls(pairs, rows, is_fair=is_fair):
+            yield rows.estimate(name, value, influence * factor, method=method, floor=floor)
+            yield from null_rows(name, value, nulls[is_fair].scaled(factor), rows, method=method)
+    for name, a, b, nulls in _with_nulls({name: x.linear for name, x in inputs.items()}, t.linear, rows):
+        for is_fair, method in ((False, "cka"), (True, "cka_debiased")):
             factor = 1 / length(a, b, is_fair=is_fair)
-            value = inner(a.fair, b.fair) if is_fair else inner(a, b)
-            influence = cosine_influence(a, b, biased=not is_fair)
-            yield rows.estimate(name, value * factor, influence, method=method)
-            yield from null_rows(name, value * factor, null.scaled(factor), rows, method=method)
+            value = factor * (inner(a.fair, b.fair) if is_fair else inner(a, b))
+            yield rows.estimate(name, value, cosine_influence(a, b, biased=not is_fair), method=method)
+            yield from null_rows(name, value, nulls[is_fair].scaled(factor), rows, method=method)
 
 
 def length(a: Operator, b: Operator, *, is_fair: bool) -> float:
@@ -93,18 +89,11 @@ def length(a: Operator, b: Operator, *, is_fair: bool) -> float:
 
 
 def _with_nulls(
-    pairs: Mapping[str, tuple[Operator, Operator]], rows: InformationRows, *, is_fair: bool
-) -> Iterator[tuple[str, tuple[Operator, Operator], Null]]:
-    if not pairs:
-        return
-    _, t = next(iter(pairs.values()))
-    nulls = rows.exchange.nulls([a for a, _ in pairs.values()], t)
-    if is_fair:
-        # The unbiased form is the biased one, shifted and rescaled, up to diagonals that permutations hardly move; so is its skewness.
-        own = rows.exchange.nulls([a.fair for a, _ in pairs.values()], t.fair)
-        nulls = [replace(fair, skewness=null.skewness) for fair, null in zip(own, nulls, strict=True)]
-    for (name, pair), null in zip(pairs.items(), nulls, strict=True):
-        yield name, pair, null
+    inputs: Mapping[str, Operator], t: Operator, rows: InformationRows
+) -> Iterator[tuple[str, Operator, Operator, tuple[Null, Null]]]:
+    nulls = rows.exchange.kernel_nulls(list(inputs.values()), t)
+    for (name, x), pair in zip(inputs.items(), nulls, strict=True):
+        yield name, x, t, pair
 
 
 def null_rows(quantity: str, value: float, null: Null, rows: InformationRows, *, method: str) -> Iterator[Estimate]:

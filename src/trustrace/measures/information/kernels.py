@@ -62,6 +62,12 @@ def u_centred(kernel: Square) -> Square:
     return result.fill_diagonal_(0)
 
 
+def removed_diagonal(kernel: Square) -> Vector:
+    """What the U-centred form of a centred kernel would have on its diagonal, had that not been set to zero."""
+    n, own = len(kernel), kernel.diagonal()
+    return own * (n / (n - 2)) - own.sum() / ((n - 1) * (n - 2))
+
+
 def median_distance(distances: Square) -> float:
     """The median of the squared distances between rows that differ.
 
