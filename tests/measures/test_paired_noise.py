@@ -7,6 +7,7 @@ from scipy import stats
 from tests.measures.curves import correlated
 from trustrace.measures.paired_noise import (
     DRAWS,
+    LEAST_WOBBLE,
     PairedNoise,
     crossing,
     highest_checkpoints,
@@ -172,11 +173,24 @@ def test_the_wobble_found_is_rather_too_large_and_a_step_hardly_adds_to_it():
     assert np.median(stepped) <= 1.3 * np.median(flat)
 
 
-def test_a_smooth_curve_has_no_wobble_beyond_its_paired_noise():
+def test_a_smooth_curve_has_the_least_wobble_and_so_does_a_step():
     rng = np.random.default_rng(0)
-    line = 3.0 * np.arange(12)
-    assert with_wobble(noise_of(12), line, rng=rng).wobble == 0
-    assert with_wobble(noise_of(12), np.where(line < 12, 0.0, 50.0), rng=rng).wobble == 0
+    noise, line = noise_of(12), 3.0 * np.arange(12)
+    least = LEAST_WOBBLE * noise.variances.mean()
+    for smooth in (line, np.where(line < 12, 0.0, 50.0)):
+        shaken = with_wobble(noise, smooth, rng=rng)
+        assert shaken.wobble == pytest.approx(least)
+        assert shaken.redrawn.min() >= least
+
+
+def test_checkpoints_that_hardly_differ_before_learning_begins_do_not_hide_a_late_rise():
+    rng = np.random.default_rng(1)
+    spread = np.where(np.arange(19) < 12, 1e-3, 1.0)
+    values = np.interp(np.arange(19), [12, 17], [0, 15]) + spread * rng.standard_normal(19)
+    noise = PairedNoise.of(values + spread * rng.standard_normal((200, 19)), n_groups=100, scale=15.0, rng=rng)
+    rise, fall = rise_and_fall(values, with_wobble(noise, values, rng=rng))
+    assert rise < 1e-3
+    assert fall > 0.05
 
 
 @settings(max_examples=20, deadline=None)

@@ -12,7 +12,7 @@ of the two directions is found too often from it alone (simulated: 6 to 12 % at 
 Weights wobble from checkpoint to checkpoint beyond what the statements explain. Its variance is read from the curve's own roughness and
 read anew from each draw, so that the uncertainty of a reading from few checkpoints is in the quantiles (a parametric bootstrap of the t).
 The wobble is taken as independent between checkpoints and equally large at all of them. Simulated flat curves of 12 or 24 checkpoints,
-wobbling by up to 4 standard errors, are found to rise in 2 to 8 % at a nominal 5 %, where paired noise alone finds 34 to 100 %. From 4 or 5
+wobbling by up to 4 standard errors, are found to rise in 4 to 10 % at a nominal 5 %, where paired noise alone finds 34 to 100 %. From 4 or 5
 checkpoints a large wobble is read poorly (9 to 11 %), and a rise is seen that is ten standard errors high in half of all curves.
 
 References:
@@ -35,6 +35,10 @@ ROUNDING = 1e-9
 ROUGHNESS_QUANTILE = 0.25
 """The wobble is taken as large as it is if chance made the curve as smooth as this share of curves are: an upper confidence bound. The
 likeliest value would be 0 for half of all curves that wobble little, and each of them a false alarm."""
+
+LEAST_WOBBLE = 1 / 16
+"""The share of the mean variance of paired noise that the wobble has at least. Checkpoints before learning begins differ by next to
+nothing, and a reading of no wobble there would make of next to nothing the largest t of all."""
 
 LEAST_P = 1e-6
 """No smaller probability is claimed: the tail beyond is that of a normal distribution, which replicates only resemble."""
@@ -98,8 +102,6 @@ class PairedNoise:
             length: The sum of squares of each contrast's coefficients.
         """
         variances = (factor**2).sum(axis=1)[:, None]
-        if self.wobble == 0:
-            return np.broadcast_to(np.sqrt(variances), (len(factor), 1 + len(self.redrawn)))
         return np.asarray(np.sqrt(variances + length[:, None] * np.append(self.wobble, self.redrawn)))
 
     def ratios(self) -> Float64[np.ndarray, " draw"]:
@@ -116,7 +118,8 @@ def with_wobble(noise: PairedNoise, values: PerCheckpoint, *, rng: np.random.Gen
     """`noise` and what the roughness of `values` has beyond it, as a variance that each checkpoint has for itself.
 
     A curve's roughness is its trimmed mean squared second difference: 0 for a straight line, little changed by a step or a sharp turn, and
-    raised by 6 times the variance of independent noise, less what trimming takes. What paired noise explains is subtracted.
+    raised by 6 times the variance of independent noise, less what trimming takes. What paired noise explains is subtracted; the least
+    wobble remains.
 
     Args:
         noise: Of the choice of statements.
@@ -126,14 +129,13 @@ def with_wobble(noise: PairedNoise, values: PerCheckpoint, *, rng: np.random.Gen
     white = rng.standard_normal(noise.draws.shape)
     white -= white.mean(axis=0)
     roughness, explained = _roughness(white), float(_roughness(noise.draws).mean())
+    least = LEAST_WOBBLE * float(noise.variances.mean())
     unit, low = float(roughness.mean()), float(np.quantile(roughness, ROUGHNESS_QUANTILE))
 
     def wobble(series: Float64[np.ndarray, "checkpoint series"]) -> Float64[np.ndarray, " series"]:
-        return np.asarray(np.maximum(_roughness(series) / low - explained / unit, 0.0))
+        return np.asarray(np.maximum(_roughness(series) / low - explained / unit, least))
 
     own = float(wobble(values[:, None])[0])
-    if own == 0:
-        return noise
     draws = noise.draws + np.sqrt(own) * white
     return replace(noise, draws=draws, wobble=own, redrawn=wobble(draws))
 
@@ -211,11 +213,9 @@ def _may_be_highest(values: PerCheckpoint, noise: PairedNoise, checkpoint: int, 
     factor = noise.factor[others] - noise.factor[checkpoint]
     deviations = noise.deviations(factor, np.full(len(factor), 2.0))
     largest = noise.normalized(((values[others] - values[checkpoint]) / deviations[:, 0]).max())
-    # The quantile of a maximum lies between that of one variable and Bonferroni's; most checkpoints are decided by these alone.
+    # The quantile of a maximum is no smaller than that of one variable, which most checkpoints are decided by.
     if largest <= ndtri(level):
         return True
-    if noise.wobble == 0 and largest > ndtri(1 - (1 - level) / len(deviations)):
-        return False
     draws = (noise.draws[others] - noise.draws[checkpoint]) / deviations[:, 1:]
     return bool(largest <= np.quantile(draws.max(axis=0), level))
 
@@ -225,9 +225,7 @@ def _is_below_level(
 ) -> bool:
     """Whether `checkpoint` is significantly below the level to cross, whichever one is lowest."""
     above, draws = _above_level(values, noise, checkpoint, high, share)
-    critical = np.full(len(above), stdtrit(noise.freedom, tail))
-    if noise.wobble:
-        critical = np.minimum(critical, np.quantile(draws, tail, axis=1))
+    critical = np.minimum(stdtrit(noise.freedom, tail), np.quantile(draws, tail, axis=1))
     return bool((above < critical).all())
 
 
