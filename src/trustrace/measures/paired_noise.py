@@ -12,8 +12,8 @@ of the two directions is found too often from it alone (simulated: 6 to 12 % at 
 Weights wobble from checkpoint to checkpoint beyond what the statements explain. Its variance is read from the curve's own roughness and
 read anew from each draw, so that the uncertainty of a reading from few checkpoints is in the quantiles (a parametric bootstrap of the t).
 The wobble is taken as independent between checkpoints and equally large at all of them. Simulated flat curves of 12 or 24 checkpoints,
-wobbling by up to 4 standard errors, are found to rise in 4 to 10 % at a nominal 5 %, where paired noise alone finds 34 to 100 %. From 4 or 5
-checkpoints a large wobble is read poorly (9 to 11 %), and a rise is seen that is ten standard errors high in half of all curves.
+wobbling by up to 4 standard errors, are found to rise in 4 to 10 % at a nominal 5 %, where paired noise alone finds 34 to 100 %. From 4 or
+5 checkpoints a large wobble is read poorly (9 to 11 %), and a rise is seen that is ten standard errors high in half of all curves.
 
 References:
     Chernozhukov, Chetverikov and Kato (2013), Gaussian approximations and multiplier bootstrap for maxima of sums.

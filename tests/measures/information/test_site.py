@@ -348,3 +348,11 @@ def test_an_undefined_estimate_has_no_p_value(tmp_path):
     named = {(row.quantity, row.role): row.value for row in rows if row.method == "ksg"}
     assert math.isnan(named[("I(T;Y)", "measured")])
     assert math.isnan(named[("I(T;Y) p-value", "measured")])
+
+
+def test_no_interval_leaves_the_bounds_of_its_measure(rows):
+    for row in rows:
+        if row.quantity.endswith("calibrated") or row.method.startswith("cka"):
+            assert not (row.upper > 1)
+        if row.method.startswith("cka") or (row.quantity.startswith("I(T;X") and row.quantity.endswith("calibrated")):
+            assert not (row.lower < -1)

@@ -8,7 +8,7 @@ from trustrace.measures.information.influence import Chosen, SmootherInfluence, 
 from trustrace.measures.information.kernels import EQUAL
 from trustrace.measures.information.nulls import Null
 from trustrace.measures.information.operators import Operator, inner
-from trustrace.measures.information.rows import InformationRows
+from trustrace.measures.information.rows import COSINE, POSITIVE, UNBOUNDED, InformationRows
 from trustrace.measures.information.variables import Variable
 
 
@@ -24,7 +24,7 @@ def smoother_rows(
     nulls = rows.exchange.nulls(list(inputs.values()), t)
     for (quantity, x), null in zip(inputs.items(), nulls, strict=True):
         value, influence = inner(x, t), influences.of_product(x, t)
-        yield rows.estimate(quantity, value, influence, method=method, floor=0.0)
+        yield rows.estimate(quantity, value, influence, method=method, bounds=POSITIVE)
         yield from null_rows(quantity, value, null, rows, method=method)
         squares = [rows.exchange.excess(one, one, one.squared) for one in (x, t)]
         if min(squares) <= EQUAL * max(x.squared, t.squared):
@@ -32,7 +32,7 @@ def smoother_rows(
             yield rows.bare(f"{quantity} calibrated", math.nan, method=method, note=note)
             continue
         ratio, moved = _calibrated(x, t, value, (squares[0], squares[1]), influence, rows, influences)
-        yield rows.estimate(f"{quantity} calibrated", ratio, moved, method=method)
+        yield rows.estimate(f"{quantity} calibrated", ratio, moved, method=method, bounds=COSINE)
 
 
 def _calibrated(
@@ -69,14 +69,15 @@ def kernel_rows(inputs: Mapping[str, Variable], t: Variable, rows: InformationRo
         for is_fair, method in ((False, "hsic"), (True, "hsic_unbiased")):
             factor = 1 / (n * (n - 3)) if is_fair else (n - 1) ** -2
             value = factor * (inner(a.fair, b.fair) if is_fair else inner(a, b))
-            floor = -math.inf if is_fair else 0.0
-            yield rows.estimate(name, value, influence * factor, method=method, floor=floor)
+            yield rows.estimate(
+                name, value, influence * factor, method=method, bounds=UNBOUNDED if is_fair else POSITIVE
+            )
             yield from null_rows(name, value, nulls[is_fair].scaled(factor), rows, method=method)
     for name, a, b, nulls in _with_nulls({name: x.linear for name, x in inputs.items()}, t.linear, rows):
         for is_fair, method in ((False, "cka"), (True, "cka_debiased")):
             factor = 1 / length(a, b, is_fair=is_fair)
             value = factor * (inner(a.fair, b.fair) if is_fair else inner(a, b))
-            yield rows.estimate(name, value, cosine_influence(a, b, biased=not is_fair), method=method)
+            yield rows.estimate(name, value, cosine_influence(a, b, biased=not is_fair), method=method, bounds=COSINE)
             yield from null_rows(name, value, nulls[is_fair].scaled(factor), rows, method=method)
 
 

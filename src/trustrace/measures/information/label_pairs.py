@@ -16,7 +16,7 @@ from trustrace.measures.information.influence import (
 )
 from trustrace.measures.information.kernel_pairs import length
 from trustrace.measures.information.operators import Operator
-from trustrace.measures.information.rows import InformationRows
+from trustrace.measures.information.rows import AT_MOST_ONE, COSINE, POSITIVE, UNBOUNDED, Bounds, InformationRows
 from trustrace.measures.information.variables import Variable
 
 QUANTITY = "I(T;Y)"
@@ -35,7 +35,7 @@ def smoother_rows(t: Operator, rows: InformationRows, *, ridge: float, method: s
     influences = products.smoother_influences(strength)
     values = (products.forms * strength).cpu().numpy()
     own, null_influence = influences[:, 0], influences[:, 1:].mean(dim=1)
-    yield rows.estimate(QUANTITY, float(values[0]), own, method=method, floor=0.0)
+    yield rows.estimate(QUANTITY, float(values[0]), own, method=method, bounds=(0.0, strength))
     yield rows.bare(QUANTITY, strength, method=method, role="ceiling")
     yield from null_rows(values, rows, method=method)
     if rows.n_labellings < FEWEST_LABELLINGS:
@@ -46,7 +46,7 @@ def smoother_rows(t: Operator, rows: InformationRows, *, ridge: float, method: s
     ratio = (float(values[0]) - null) / room
     ceiling = label_trace_influence(rows.directions[:, 0], strength)
     influence = (own - null_influence - ratio * (ceiling - null_influence)) / room
-    yield rows.estimate(f"{QUANTITY} calibrated", ratio, influence, method=method)
+    yield rows.estimate(f"{QUANTITY} calibrated", ratio, influence, method=method, bounds=AT_MOST_ONE)
 
 
 def label_ceiling(strength: float, n: int, *, ridge: float) -> float:
@@ -60,22 +60,22 @@ def kernel_rows(t: Variable, rows: InformationRows) -> Iterator[Estimate]:
     for is_fair, method in ((False, "hsic"), (True, "hsic_unbiased")):
         factor = 1 / (n * (n - 3)) if is_fair else (n - 1) ** -2
         influence = kernel_influence(label, t.gaussian) * factor
-        yield from _form_rows(t.gaussian, factor, influence, rows, is_fair=is_fair, method=method)
+        bounds = UNBOUNDED if is_fair else POSITIVE
+        yield from _form_rows(t.gaussian, factor, influence, rows, bounds=bounds, is_fair=is_fair, method=method)
     for is_fair, method in ((False, "cka"), (True, "cka_debiased")):
         factor = 1 / length(t.linear, label, is_fair=is_fair)
         influence = cosine_influence(label, t.linear, biased=not is_fair)
-        yield from _form_rows(t.linear, factor, influence, rows, is_fair=is_fair, method=method)
+        yield from _form_rows(t.linear, factor, influence, rows, bounds=COSINE, is_fair=is_fair, method=method)
 
 
 def _form_rows(
-    t: Operator, factor: float, influence: Tensor, rows: InformationRows, *, is_fair: bool, method: str
+    t: Operator, factor: float, influence: Tensor, rows: InformationRows, *, bounds: Bounds, is_fair: bool, method: str
 ) -> Iterator[Estimate]:
     """The label's kernel without its diagonal acts on a U-centred T as the whole one does, whose diagonal is zero there."""
     operator = t.fair if is_fair else t
     forms = LabelProducts.of(operator, rows.directions).forms * rows.label.strength * factor
     values = forms.cpu().numpy()
-    floor = -math.inf if is_fair or method.startswith("cka") else 0.0
-    yield rows.estimate(QUANTITY, float(values[0]), influence, method=method, floor=floor)
+    yield rows.estimate(QUANTITY, float(values[0]), influence, method=method, bounds=bounds)
     yield from null_rows(values, rows, method=method)
 
 

@@ -20,6 +20,12 @@ from trustrace.measures.information.exchange import Exchange, block_permutations
 from trustrace.measures.information.influence import Chosen, Columns
 from trustrace.measures.information.kernels import LabelKernel
 
+Bounds = tuple[float, float]
+UNBOUNDED: Bounds = (-np.inf, np.inf)
+POSITIVE: Bounds = (0.0, np.inf)
+AT_MOST_ONE: Bounds = (-np.inf, 1.0)
+COSINE: Bounds = (-1.0, 1.0)
+
 FEWEST = 10
 """Statements below which no kernel measure means anything."""
 
@@ -78,20 +84,20 @@ class InformationRows:
         )
 
     def estimate(
-        self, quantity: str, value: float, influence: Chosen, *, method: str, floor: float = -np.inf, note: str = ""
+        self, quantity: str, value: float, influence: Chosen, *, method: str, bounds: Bounds = UNBOUNDED, note: str = ""
     ) -> Estimate:
-        """`value` with its 95 % interval; what is known never to lie below `floor` does not.
+        """`value` with its 95 % interval; neither leaves the `bounds` of the measure.
 
         Influences of all statements give replicates that are paired across checkpoints. Those of `few` are stretched as the error of a
         mean is, and give an interval only.
         """
         whole = len(influence) == len(self)
         moved = self.weights.T @ influence.cpu() if whole else self._from_few(influence.cpu())
-        replicates = np.maximum(value + moved.numpy(), floor)
+        replicates = np.clip(value + moved.numpy(), *bounds)
         lower, upper = percentile_interval(replicates) if self.n_groups > 1 else (np.nan, np.nan)
         return self.bare(
             quantity,
-            max(value, floor),
+            float(np.clip(value, *bounds)),
             method=method,
             lower=lower,
             upper=upper,
