@@ -7,7 +7,7 @@ from scipy import stats
 from tests.measures.curves import correlated
 from trustrace.measures.paired_noise import (
     DRAWS,
-    LEAST_WOBBLE,
+    MOST_PLACES,
     PairedNoise,
     crossing,
     highest_checkpoints,
@@ -137,7 +137,7 @@ def test_few_groups_raise_no_more_false_alarms_in_a_cluster_bootstrap(count):
 
 
 def wobbling_p(truth: np.ndarray, wobble: float, *, curves: int):
-    """p-values of rise and fall with paired noise of variance 1 at each checkpoint, and the wobble found, each per curve."""
+    """p-values of rise and fall with paired noise of variance 1 at each checkpoint, and the typical wobble read, each per curve."""
     rng = np.random.default_rng(5)
     p, found = [], []
     for _ in range(curves):
@@ -146,15 +146,33 @@ def wobbling_p(truth: np.ndarray, wobble: float, *, curves: int):
         noise = PairedNoise.of(draws, n_groups=1000, scale=1.0, rng=rng)
         noise = with_wobble(noise, values, rng=rng)
         p.append(rise_and_fall(values, noise))
-        found.append(noise.wobble)
+        found.append(np.median(noise.wobble))
     return np.array(p), np.array(found)
 
 
-@pytest.mark.parametrize("n", [12, 24])
+@pytest.mark.parametrize("n", [6, 12, 24])
 @pytest.mark.parametrize("wobble", [0, 1, 2, 4])
 def test_checkpoints_that_wobble_raise_no_more_false_alarms(n, wobble):
     p, _ = wobbling_p(np.zeros(n), wobble, curves=100)
     assert ((p < 0.05).sum(axis=0) <= stats.binom.ppf(0.999, 100, 0.05)).all()
+
+
+@pytest.mark.parametrize(("n", "wobble"), [(6, 4), (12, 2)])
+def test_where_checkpoints_wobble_small_p_values_are_as_rare_as_they_say(n, wobble):
+    p, _ = wobbling_p(np.zeros(n), wobble, curves=300)
+    for level in (0.005, 0.0005):
+        assert ((p < level).sum(axis=0) <= stats.binom.ppf(0.9999, 300, level)).all()
+
+
+@pytest.mark.parametrize(("n", "paired"), [(6, 0.01), (16, 0.01), (16, 0.5)])
+def test_the_true_wobble_is_as_plausible_as_the_share_of_draws_beyond_it_says(n, paired):
+    rng = np.random.default_rng(11)
+    shares = []
+    for _ in range(150):
+        values = np.hypot(2, paired) * rng.standard_normal(n)
+        noise = PairedNoise.of(values + paired * rng.standard_normal((200, n)), n_groups=1000, scale=1.0, rng=rng)
+        shares.append((with_wobble(noise, values, rng=rng).wobble > 4).mean())
+    assert stats.kstest(shares, "uniform").pvalue > 0.005
 
 
 def test_a_broad_rise_then_fall_and_a_sudden_rise_are_found_where_checkpoints_wobble():
@@ -166,21 +184,14 @@ def test_a_broad_rise_then_fall_and_a_sudden_rise_are_found_where_checkpoints_wo
     assert (sudden[:, 1] < 0.05).sum() <= stats.binom.ppf(0.999, 25, 0.05)
 
 
-def test_the_wobble_found_is_rather_too_large_and_a_step_hardly_adds_to_it():
+def test_a_step_hardly_adds_to_the_wobble_and_a_smooth_curve_has_none():
     flat = wobbling_p(np.zeros(40), 4, curves=20)[1]
-    assert 4**2 <= np.median(flat) <= 2 * 4**2
     stepped = wobbling_p(np.where(np.arange(40) < 20, 0.0, 400.0), 4, curves=20)[1]
+    assert np.median(flat) == pytest.approx(4**2, rel=0.3)
     assert np.median(stepped) <= 1.3 * np.median(flat)
-
-
-def test_a_smooth_curve_has_the_least_wobble_and_so_does_a_step():
-    rng = np.random.default_rng(0)
-    noise, line = noise_of(12), 3.0 * np.arange(12)
-    least = LEAST_WOBBLE * noise.variances.mean()
+    line = 3.0 * np.arange(12)
     for smooth in (line, np.where(line < 12, 0.0, 50.0)):
-        shaken = with_wobble(noise, smooth, rng=rng)
-        assert shaken.wobble == pytest.approx(least)
-        assert shaken.redrawn.min() >= least
+        assert not with_wobble(noise_of(12), smooth, rng=np.random.default_rng(0)).wobble.any()
 
 
 def test_checkpoints_that_hardly_differ_before_learning_begins_do_not_hide_a_late_rise():
@@ -193,21 +204,38 @@ def test_checkpoints_that_hardly_differ_before_learning_begins_do_not_hide_a_lat
     assert fall > 0.05
 
 
+def shaken(values: np.ndarray, *, seed: int) -> PairedNoise:
+    """Noise with a wobble that the roughness of `values` tells, and none where it tells none."""
+    return with_wobble(noise_of(len(values), seed=seed), values, rng=np.random.default_rng(seed))
+
+
+def p_of(t: np.ndarray, null: np.ndarray, noise: PairedNoise) -> float:
+    """The share of draws whose largest t reaches the curve's own."""
+    return (1 + (null.max(axis=0) >= in_normal_units(t.max(axis=0), noise)).sum()) / (1 + DRAWS)
+
+
 @settings(max_examples=20, deadline=None)
 @given(CURVE, st.integers(0, 5))
 def test_with_wobble_p_values_are_those_of_all_contrasts_written_out(values, seed):
-    noise = with_wobble(noise_of(len(values), seed=seed), 9 * values, rng=np.random.default_rng(seed))
+    noise = shaken(9 * values, seed=seed)
     contrasts = rising_contrasts(len(values))
     known = np.einsum("ci,ij,cj->c", contrasts, noise.factor @ noise.factor.T, contrasts)
-    squares = (contrasts**2).sum(axis=1)
+    deviations = np.sqrt(known[:, None] + (contrasts**2).sum(axis=1)[:, None] * noise.wobble)
     for direction, p in zip((contrasts, -contrasts), rise_and_fall(9 * values, noise), strict=True):
-        observed = in_normal_units((direction @ values * 9 / np.sqrt(known + squares * noise.wobble)).max(), noise)
-        null = direction @ noise.draws / np.sqrt(known[:, None] + squares[:, None] * noise.redrawn)
-        reached = (null.max(axis=0) >= observed).sum()
-        if reached:
-            assert p == pytest.approx((1 + reached) / (1 + DRAWS), abs=1.5 / DRAWS)
+        expected = p_of((direction @ values * 9)[:, None] / deviations, direction @ noise.draws / deviations, noise)
+        if expected > 1 / (1 + DRAWS):
+            assert p == pytest.approx(expected, abs=1.5 / DRAWS)
         else:
-            assert p <= 1 / (1 + DRAWS)
+            assert p <= expected
+
+
+def test_a_long_series_is_looked_at_in_places_and_a_late_rise_still_found():
+    rng = np.random.default_rng(2)
+    for truth, rises in ((np.zeros(200), False), (np.where(np.arange(200) < 190, 0.0, 3.0), True)):
+        values = truth + rng.standard_normal(200)
+        noise = PairedNoise.of(values + rng.standard_normal((300, 200)), n_groups=1000, scale=1.0, rng=rng)
+        assert len(truth) > MOST_PLACES
+        assert (rise_and_fall(values, noise)[0] < 0.01) == rises
 
 
 @pytest.mark.parametrize("truth", [np.minimum(np.arange(20), 6) * 20.0, (np.arange(20) // 7) * 20.0])
@@ -230,31 +258,40 @@ def test_of_two_checkpoints_the_lower_one_may_be_highest_until_a_paired_t_test_s
     noise = noise_of(2, replicates=40, n_groups=60)
     deviation = np.sqrt(((noise.factor[1] - noise.factor[0]) ** 2).sum())
     kept = highest_checkpoints(np.array([0.0, gap]) * deviation, noise)
-    assert kept.tolist() == [stats.t.sf(gap, noise.freedom) >= 0.05, stats.t.cdf(gap, noise.freedom) >= 0.05]
+    # The code looks at sampled draws, which are off by 1.5 points at most.
+    for own, p in zip(kept, (stats.t.sf(gap, noise.freedom), stats.t.cdf(gap, noise.freedom)), strict=True):
+        assert own == (p >= 0.05) or abs(p - 0.05) < 0.015
 
 
-@settings(max_examples=40, deadline=None)
-@given(CURVE, st.integers(0, 5))
-def test_the_set_of_highest_checkpoints_is_that_of_all_comparisons_written_out(values, seed):
-    noise = noise_of(len(values), seed=seed)
+@pytest.mark.parametrize("wobbles", [False, True])
+@settings(max_examples=30, deadline=None)
+@given(values=CURVE, seed=st.integers(0, 5))
+def test_the_set_of_highest_checkpoints_is_that_of_all_comparisons_written_out(wobbles, values, seed):
+    values = 6 * values if wobbles else values
+    noise = shaken(values, seed=seed) if wobbles else noise_of(len(values), seed=seed)
     covariance = noise.factor @ noise.factor.T
     kept = highest_checkpoints(values, noise)
     for own in range(len(values)):
+        others = [other for other in range(len(values)) if other != own]
         t, draws = [], []
-        for other in set(range(len(values))) - {own}:
-            deviation = np.sqrt(covariance[own, own] + covariance[other, other] - 2 * covariance[own, other])
+        for other in others:
+            known = covariance[own, own] + covariance[other, other] - 2 * covariance[own, other]
+            deviation = np.sqrt(known + 2 * noise.wobble)
             t.append((values[other] - values[own]) / deviation)
             draws.append((noise.draws[other] - noise.draws[own]) / deviation)
-        margin = np.quantile(np.max(draws, axis=0), 0.95) - in_normal_units(max(t), noise)
-        assert kept[own] == (margin >= 0) or abs(margin) < 0.06
+        p = p_of(np.array(t), np.array(draws), noise)
+        assert kept[own] == (p > 0.05) or abs(p - 0.05) < 2 / DRAWS
     assert kept[np.argmax(values)]
 
 
-@settings(max_examples=40, deadline=None)
-@given(CURVE, st.integers(0, 5), st.floats(0.1, 0.9), st.sampled_from([0.5, 4.0]))
-def test_a_crossing_is_bounded_by_the_checkpoints_that_are_surely_below_and_above(values, seed, share, amplitude):
-    noise = noise_of(len(values), seed=seed)
+@pytest.mark.parametrize("wobbles", [False, True])
+@settings(max_examples=30, deadline=None)
+@given(values=CURVE, seed=st.integers(0, 5), share=st.floats(0.1, 0.9), amplitude=st.sampled_from([0.5, 4.0]))
+def test_a_crossing_is_bounded_by_the_checkpoints_that_are_surely_below_and_above(
+    wobbles, values, seed, share, amplitude
+):
     values = amplitude * values
+    noise = shaken(values, seed=seed) if wobbles else noise_of(len(values), seed=seed)
     high = int(np.argmax(values))
     low = int(np.argmin(values[: high + 1]))
 
@@ -264,16 +301,14 @@ def test_a_crossing_is_bounded_by_the_checkpoints_that_are_surely_below_and_abov
             row[checkpoint] += 1
             row[candidate] -= 1 - share
             row[high] -= share
-        rows /= np.sqrt(np.einsum("ci,ij,cj->c", rows, noise.factor @ noise.factor.T, rows))[:, None]
-        return rows @ values, rows @ noise.draws
+        known = np.einsum("ci,ij,cj->c", rows, noise.factor @ noise.factor.T, rows)
+        deviations = np.sqrt(known[:, None] + (rows**2).sum(axis=1)[:, None] * noise.wobble)
+        return (rows @ values)[:, None] / deviations, rows @ noise.draws / deviations
 
     first, last = low, high
-    while first < high and (t_and_draws(first)[0] < stats.t.ppf(0.025, noise.freedom)).all():
+    while first < high and (stats.t.cdf(t_and_draws(first)[0], noise.freedom).mean(axis=1) < 0.025).all():
         first += 1
-    while last > low:
-        t, draws = t_and_draws(last - 1)
-        if in_normal_units(t.max(), noise) <= np.quantile(draws.max(axis=0), 0.975):
-            break
+    while last > low and p_of(*t_and_draws(last - 1), noise) <= 0.025:
         last -= 1
     assert crossing(values, noise, low=low, high=high, share=share) == (first if first > low else 0, last)
 

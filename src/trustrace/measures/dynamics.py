@@ -107,10 +107,10 @@ def phases(curves: Sequence[Curve], *, seed: int, level: float = 0.05) -> list[t
     that turns more than once gets the nearest of these names.
 
     A curve has two kinds of noise: what the choice of statements does to all checkpoints, known from the replicates, and what each
-    checkpoint has for itself, since weights wobble while they are trained. The latter is read from the curve's own roughness, with care:
-    it is taken as independent between checkpoints and equally large at all, and rather too large than too small. So few checkpoints show
-    only what is much larger than the roughness. A slow drift, over several checkpoints, is not told from a phase, nor is this run from
-    what another seed would give.
+    checkpoint has for itself, since weights wobble while they are trained. The latter is read from the curve's own roughness, with the
+    uncertainty that a reading from so many checkpoints has; it is taken as independent between checkpoints and equally large at all. So
+    few checkpoints show little: below eight, a sudden rise of ten standard errors is missed more often than found. A slow drift, over
+    several checkpoints, is not told from a phase, nor is this run from what another seed would give.
 
     For a curve of quantity Q the estimates are:
 

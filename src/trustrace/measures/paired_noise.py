@@ -9,11 +9,14 @@ the normal value of the same tail.
 The noise is taken as normal, as it nearly is for averages over hundreds of groups. With 15 groups, or with 100 of heavily skewed rows, one
 of the two directions is found too often from it alone (simulated: 6 to 12 % at a nominal 5 %).
 
-Weights wobble from checkpoint to checkpoint beyond what the statements explain. Its variance is read from the curve's own roughness and
-read anew from each draw, so that the uncertainty of a reading from few checkpoints is in the quantiles (a parametric bootstrap of the t).
-The wobble is taken as independent between checkpoints and equally large at all of them. Simulated flat curves of 12 or 24 checkpoints,
-wobbling by up to 4 standard errors, are found to rise in 4 to 10 % at a nominal 5 %, where paired noise alone finds 34 to 100 %. From 4 or
-5 checkpoints a large wobble is read poorly (9 to 11 %), and a rise is seen that is ten standard errors high in half of all curves.
+Weights wobble from checkpoint to checkpoint beyond what the statements explain. How much is read from the curve's own roughness, and a
+reading from few checkpoints is uncertain: each draw has a wobble of its own, as plausible as the roughness makes it, and the curve's t is
+taken anew under each (a generalized p-value, which for one contrast and wobble alone is Student's t).
+
+The wobble is taken as independent between checkpoints and equally large at all of them. Where it is so, simulated flat curves of 5 to 24
+checkpoints are found to rise in at most 4 % at a nominal 5 %, and small p-values are as rare as they say. Where it is not, they are not: a
+wobble of four standard errors in one half of the training alone, one that lasts (autocorrelation .5), or one of rare large jumps (t with 2
+degrees of freedom) is taken for a rise in a third of such curves, and one of the first quarter alone in three quarters.
 
 References:
     Chernozhukov, Chetverikov and Kato (2013), Gaussian approximations and multiplier bootstrap for maxima of sums.
@@ -24,7 +27,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtr
 
 DRAWS = 2000
 """Gaussian draws of the noise of one curve."""
@@ -32,13 +35,8 @@ DRAWS = 2000
 ROUNDING = 1e-9
 """The share of a curve's largest value below which nothing is known: a noise-free curve is compared with it instead of dividing by 0."""
 
-ROUGHNESS_QUANTILE = 0.25
-"""The wobble is taken as large as it is if chance made the curve as smooth as this share of curves are: an upper confidence bound. The
-likeliest value would be 0 for half of all curves that wobble little, and each of them a false alarm."""
-
-LEAST_WOBBLE = 1 / 16
-"""The share of the mean variance of paired noise that the wobble has at least. Checkpoints before learning begins differ by next to
-nothing, and a reading of no wobble there would make of next to nothing the largest t of all."""
+MOST_PLACES = 48
+"""Where stretches of a long series begin or are split; a change between two places is seen by the means of their neighbours."""
 
 LEAST_P = 1e-6
 """No smaller probability is claimed: the tail beyond is that of a normal distribution, which replicates only resemble."""
@@ -54,15 +52,14 @@ class PairedNoise:
         factor: Its covariance is `factor` times its transpose.
         draws: Gaussian draws of it.
         freedom: The degrees of freedom with which a variance is known.
-        wobble: The variance of the noise that each checkpoint has for itself, which `factor` has not and `draws` have.
-        redrawn: What would be taken for that variance in each draw.
+        wobble: Variances of the noise that each checkpoint has for itself, as plausible as they are frequent; `factor` has it not, a draw
+            has its own. One 0 where there is none.
     """
 
     factor: Float64[np.ndarray, "checkpoint component"]
     draws: Float64[np.ndarray, "checkpoint draw"]
     freedom: float
-    wobble: float = 0.0
-    redrawn: Float64[np.ndarray, " draw"] = field(default_factory=lambda: np.zeros(DRAWS))
+    wobble: Float64[np.ndarray, " wobble"] = field(default_factory=lambda: np.zeros(1))
 
     @classmethod
     def of(
@@ -89,55 +86,62 @@ class PairedNoise:
 
     @property
     def variances(self) -> PerCheckpoint:
-        """Of each checkpoint's noise."""
-        return np.asarray((self.factor**2).sum(axis=1) + self.wobble)
+        """Of each checkpoint's noise, with a typical wobble."""
+        return np.asarray((self.factor**2).sum(axis=1) + np.median(self.wobble))
 
     def deviations(
         self, factor: Float64[np.ndarray, "contrast component"], length: Float64[np.ndarray, " contrast"]
-    ) -> Float64[np.ndarray, "contrast series"]:
-        """The standard deviations of contrasts as the curve itself, then as each draw would have them.
+    ) -> Float64[np.ndarray, "contrast wobble"]:
+        """The standard deviations of contrasts under each wobble.
 
         Args:
             factor: The contrasts of `factor`.
             length: The sum of squares of each contrast's coefficients.
         """
-        variances = (factor**2).sum(axis=1)[:, None]
-        return np.asarray(np.sqrt(variances + length[:, None] * np.append(self.wobble, self.redrawn)))
+        return np.asarray(np.sqrt((factor**2).sum(axis=1)[:, None] + length[:, None] * self.wobble))
 
-    def ratios(self) -> Float64[np.ndarray, " draw"]:
-        """How much too small a typical standard deviation would be taken in each draw; 1 where it would not."""
-        known = float((self.factor**2).sum(axis=1).mean())
-        return np.asarray(np.sqrt(np.minimum((known + self.redrawn) / (known + self.wobble), 1.0)))
-
-    def normalized(self, t: float) -> float:
+    def normalized(self, t: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
         """The value that a standard normal variable exceeds as often as a contrast's t exceeds `t`."""
-        return float(-ndtri(stdtr(self.freedom, -t)))
+        return np.asarray(-ndtri(stdtr(self.freedom, -t)))
+
+    def p_value(self, t: Float64[np.ndarray, " wobble"], null: Float64[np.ndarray, " draw"]) -> float:
+        """How often the largest t of a draw reaches the curve's own, each draw and the curve under one wobble.
+
+        Where no draw comes near, the tail is bounded by concentration: a maximum of standard normal variables exceeds its median by t
+        with probability at most Φ(-t), however many they are and however they are correlated.
+
+        References:
+            Borell (1975), The Brunn-Minkowski inequality in Gauss space.
+        """
+        own = self.normalized(t)
+        reached = int((null >= own).sum())
+        p = (1 + reached) / (1 + len(null))
+        if reached == 0:
+            p = min(p, float(ndtr(np.median(null) - own).mean()))
+        return max(p, LEAST_P)
 
 
 def with_wobble(noise: PairedNoise, values: PerCheckpoint, *, rng: np.random.Generator) -> PairedNoise:
-    """`noise` and what the roughness of `values` has beyond it, as a variance that each checkpoint has for itself.
+    """`noise` and a wobble, as plausible as the roughness of `values` makes it.
 
     A curve's roughness is its trimmed mean squared second difference: 0 for a straight line, little changed by a step or a sharp turn, and
-    raised by 6 times the variance of independent noise, less what trimming takes. What paired noise explains is subtracted; the least
-    wobble remains.
+    for noise that is independent between checkpoints in proportion to its variance. So what the roughness says of that variance is the
+    curve's own roughness over that of a draw of unit variance; what paired noise explains is subtracted.
 
     Args:
         noise: Of the choice of statements.
         values: At least three.
         rng: Draws the wobble.
+
+    References:
+        Weerahandi (1993), Generalized confidence intervals.
     """
     white = rng.standard_normal(noise.draws.shape)
     white -= white.mean(axis=0)
-    roughness, explained = _roughness(white), float(_roughness(noise.draws).mean())
-    least = LEAST_WOBBLE * float(noise.variances.mean())
-    unit, low = float(roughness.mean()), float(np.quantile(roughness, ROUGHNESS_QUANTILE))
-
-    def wobble(series: Float64[np.ndarray, "checkpoint series"]) -> Float64[np.ndarray, " series"]:
-        return np.asarray(np.maximum(_roughness(series) / low - explained / unit, least))
-
-    own = float(wobble(values[:, None])[0])
-    draws = noise.draws + np.sqrt(own) * white
-    return replace(noise, draws=draws, wobble=own, redrawn=wobble(draws))
+    unit = _roughness(rng.standard_normal(noise.draws.shape))
+    explained = _roughness(noise.draws).mean() / unit.mean()
+    wobble = np.maximum(_roughness(values[:, None]) / unit - explained, 0.0)
+    return replace(noise, draws=noise.draws + np.sqrt(wobble) * white, wobble=wobble)
 
 
 def rise_and_fall(values: PerCheckpoint, noise: PairedNoise) -> tuple[float, float]:
@@ -146,24 +150,22 @@ def rise_and_fall(values: PerCheckpoint, noise: PairedNoise) -> tuple[float, flo
     The curve rises where the later part of a stretch averages above its earlier part, the stretch being one that begins with the series
     or ends with it, split anywhere: it gets above where it began, or ends above where it has been. So a dip within a rise is no fall, and
     a bump within a fall no rise. If the truth never rises, no such contrast is positive in truth, whatever the truth is: the p-value is
-    valid over the whole hypothesis, and nearly exact for a constant curve without wobble.
-
-    Where no draw comes near, the tail is bounded by concentration: a maximum of standard normal variables exceeds its median by t with
-    probability at most Φ(-t), however many they are and however they are correlated. With wobble, that bound is averaged over how much
-    too small the standard deviations of a draw are.
+    valid over the whole hypothesis, and nearly exact for a constant curve.
 
     References:
         Dümbgen and Spokoiny (2001), Multiscale testing of qualitative hypotheses.
         Robertson, Wright and Dykstra (1988), Order Restricted Statistical Inference.
-        Borell (1975), The Brunn-Minkowski inequality in Gauss space.
+        Tsui and Weerahandi (1989), Generalized p-values in significance testing of hypotheses in the presence of nuisance parameters.
     """
-    highest, lowest = _extremes(values, noise)
-    mirrored = replace(noise, factor=noise.factor[::-1], draws=noise.draws[::-1])
+    to_end = _extremes(values, noise)
     # The beginning of a series is the end of its mirror image, where a rise is a fall.
-    most_fallen, most_risen = _extremes(values[::-1], mirrored)
-    rise, fall = np.maximum(highest, -most_risen), np.maximum(-lowest, most_fallen)
-    ratios = noise.ratios()
-    return _tail(noise.normalized(rise[0]), rise[1:], ratios), _tail(noise.normalized(fall[0]), fall[1:], ratios)
+    mirrored = replace(noise, factor=noise.factor[::-1], draws=noise.draws[::-1])
+    from_beginning = _extremes(values[::-1], mirrored)
+    (rise, null_rise), (fall, null_fall) = (
+        [np.maximum(one, other) for one, other in zip(first, second, strict=True)]
+        for first, second in zip(to_end, from_beginning[::-1], strict=True)
+    )
+    return noise.p_value(rise, null_rise), noise.p_value(fall, null_fall)
 
 
 def highest_checkpoints(
@@ -201,7 +203,7 @@ def crossing(
         first += 1
     while last > low:
         above, draws = _above_level(values, noise, last - 1, high, share)
-        if noise.normalized(above.max()) <= np.quantile(draws.max(axis=0), 1 - tail):
+        if noise.p_value(above.max(axis=0), draws.max(axis=0)) > tail:
             break
         last -= 1
     return (first if first > low else 0), last
@@ -210,69 +212,62 @@ def crossing(
 def _may_be_highest(values: PerCheckpoint, noise: PairedNoise, checkpoint: int, level: float) -> bool:
     """Whether no other checkpoint is significantly above this one."""
     others = np.arange(len(values)) != checkpoint
+    above = values[others] - values[checkpoint]
+    if above.max() <= 0:
+        return True
     factor = noise.factor[others] - noise.factor[checkpoint]
     deviations = noise.deviations(factor, np.full(len(factor), 2.0))
-    largest = noise.normalized(((values[others] - values[checkpoint]) / deviations[:, 0]).max())
-    # The quantile of a maximum is no smaller than that of one variable, which most checkpoints are decided by.
-    if largest <= ndtri(level):
-        return True
-    draws = (noise.draws[others] - noise.draws[checkpoint]) / deviations[:, 1:]
-    return bool(largest <= np.quantile(draws.max(axis=0), level))
+    draws = (noise.draws[others] - noise.draws[checkpoint]) / deviations
+    return noise.p_value((above[:, None] / deviations).max(axis=0), draws.max(axis=0)) > 1 - level
 
 
 def _is_below_level(
     values: PerCheckpoint, noise: PairedNoise, checkpoint: int, high: int, share: float, tail: float
 ) -> bool:
     """Whether `checkpoint` is significantly below the level to cross, whichever one is lowest."""
-    above, draws = _above_level(values, noise, checkpoint, high, share)
-    critical = np.minimum(stdtrit(noise.freedom, tail), np.quantile(draws, tail, axis=1))
-    return bool((above < critical).all())
+    above, _ = _above_level(values, noise, checkpoint, high, share)
+    return bool((stdtr(noise.freedom, above).mean(axis=1) < tail).all())
 
 
 def _above_level(
     values: PerCheckpoint, noise: PairedNoise, checkpoint: int, high: int, share: float
-) -> tuple[Float64[np.ndarray, " candidate"], Float64[np.ndarray, "candidate draw"]]:
-    """How far `checkpoint` is above the level to cross, for each checkpoint before `high` as the lowest one."""
+) -> tuple[Float64[np.ndarray, "candidate wobble"], Float64[np.ndarray, "candidate draw"]]:
+    """By what t `checkpoint` is above the level to cross, for each checkpoint before `high` as the lowest one; and so in each draw."""
 
     def gap(of: np.ndarray) -> np.ndarray:
         return np.asarray(of[checkpoint] - (1 - share) * of[:high] - share * of[high])
 
     deviations = noise.deviations(gap(noise.factor), (gap(np.eye(len(values))) ** 2).sum(axis=1))
-    return gap(values) / deviations[:, 0], gap(noise.draws) / deviations[:, 1:]
+    return gap(values)[:, None] / deviations, gap(noise.draws) / deviations
 
 
-def _extremes(values: PerCheckpoint, noise: PairedNoise) -> tuple[Float64[np.ndarray, " series"], ...]:
-    """The largest and smallest t of "later part less earlier part" over stretches to the end; of `values` first, then of each draw."""
-    series = np.column_stack([values - values.mean(), noise.draws])
-    remaining = np.cumsum(series[::-1], axis=0)[::-1]
+def _extremes(values: PerCheckpoint, noise: PairedNoise) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """The largest t of "later part less earlier part" over stretches to the end: of `values` under each wobble, and of each draw.
+
+    Then the same of "earlier part less later part".
+    """
+    series = (values - values.mean())[:, None], noise.draws
+    remaining = [np.cumsum(one[::-1], axis=0)[::-1] for one in series]
     components = np.cumsum(noise.factor[::-1], axis=0)[::-1]
     count = len(values)
-    largest, smallest = np.full(series.shape[1], -np.inf), np.full(series.shape[1], np.inf)
-    for start in range(count - 1):
-        split = np.arange(start + 1, count)
+    widths = max(1, len(noise.wobble)), noise.draws.shape[1]
+    largest = [np.full(width, -np.inf) for width in widths]
+    smallest = [np.full(width, np.inf) for width in widths]
+    places = np.unique(np.linspace(0, count, min(count, MOST_PLACES) + 1).round().astype(int))[:-1]
+    for start in places[:-1]:
+        split = places[places > start]
         earlier = 1 / (split - start)[:, None]
         both = 1 / (count - split)[:, None] + earlier
-        factor = both * components[split] - earlier * components[start]
-        deviations = noise.deviations(factor, both[:, 0])
-        t = both * remaining[split]
-        t -= earlier * remaining[start]
-        t /= deviations
-        np.maximum(largest, t.max(axis=0), out=largest)
-        np.minimum(smallest, t.min(axis=0), out=smallest)
-    return largest, smallest
+        deviations = noise.deviations(both * components[split] - earlier * components[start], both[:, 0])
+        for sums, high, low in zip(remaining, largest, smallest, strict=True):
+            t = (both * sums[split] - earlier * sums[start]) / deviations
+            np.maximum(high, t.max(axis=0), out=high)
+            np.minimum(low, t.min(axis=0), out=low)
+    return (largest[0], largest[1]), (-smallest[0], -smallest[1])
 
 
 def _roughness(series: Float64[np.ndarray, "checkpoint series"]) -> Float64[np.ndarray, " series"]:
-    """The mean squared second difference of each series, without the largest third of them, or two: as many as one step makes."""
+    """The mean squared second difference of each series, without the largest fifth of them, or the two that a step makes."""
     squares = np.sort((series[:-2] - 2 * series[1:-1] + series[2:]) ** 2, axis=0)
-    dropped = max(2, len(squares) // 3)
+    dropped = max(2, len(squares) // 5)
     return np.asarray(squares[: max(len(squares) - dropped, 1)].mean(axis=0))
-
-
-def _tail(observed: float, null: Float64[np.ndarray, " draw"], ratios: Float64[np.ndarray, " draw"]) -> float:
-    """The p-value of `observed`, given maxima without a change."""
-    reached = int((null >= observed).sum())
-    p = (1 + reached) / (1 + len(null))
-    if reached == 0:
-        p = min(p, float(ndtr(np.median(null) - observed * ratios).mean()))
-    return max(p, LEAST_P)

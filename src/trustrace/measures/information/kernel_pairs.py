@@ -8,7 +8,7 @@ from trustrace.measures.information.influence import Chosen, SmootherInfluence, 
 from trustrace.measures.information.kernels import EQUAL
 from trustrace.measures.information.nulls import Null
 from trustrace.measures.information.operators import Operator, inner
-from trustrace.measures.information.rows import COSINE, POSITIVE, UNBOUNDED, InformationRows
+from trustrace.measures.information.rows import COSINE, POSITIVE, SHARE, UNBOUNDED, InformationRows
 from trustrace.measures.information.variables import Variable
 
 
@@ -77,7 +77,13 @@ def kernel_rows(inputs: Mapping[str, Variable], t: Variable, rows: InformationRo
         for is_fair, method in ((False, "cka"), (True, "cka_debiased")):
             factor = 1 / length(a, b, is_fair=is_fair)
             value = factor * (inner(a.fair, b.fair) if is_fair else inner(a, b))
-            yield rows.estimate(name, value, cosine_influence(a, b, biased=not is_fair), method=method, bounds=COSINE)
+            yield rows.estimate(
+                name,
+                value,
+                cosine_influence(a, b, biased=not is_fair),
+                method=method,
+                bounds=COSINE if is_fair else SHARE,
+            )
             yield from null_rows(name, value, nulls[is_fair].scaled(factor), rows, method=method)
 
 

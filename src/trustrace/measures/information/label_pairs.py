@@ -16,7 +16,15 @@ from trustrace.measures.information.influence import (
 )
 from trustrace.measures.information.kernel_pairs import length
 from trustrace.measures.information.operators import Operator
-from trustrace.measures.information.rows import AT_MOST_ONE, COSINE, POSITIVE, UNBOUNDED, Bounds, InformationRows
+from trustrace.measures.information.rows import (
+    AT_MOST_ONE,
+    COSINE,
+    POSITIVE,
+    SHARE,
+    UNBOUNDED,
+    Bounds,
+    InformationRows,
+)
 from trustrace.measures.information.variables import Variable
 
 QUANTITY = "I(T;Y)"
@@ -63,9 +71,9 @@ def kernel_rows(t: Variable, rows: InformationRows) -> Iterator[Estimate]:
         bounds = UNBOUNDED if is_fair else POSITIVE
         yield from _form_rows(t.gaussian, factor, influence, rows, bounds=bounds, is_fair=is_fair, method=method)
     for is_fair, method in ((False, "cka"), (True, "cka_debiased")):
-        factor = 1 / length(t.linear, label, is_fair=is_fair)
+        factor, bounds = 1 / length(t.linear, label, is_fair=is_fair), COSINE if is_fair else SHARE
         influence = cosine_influence(label, t.linear, biased=not is_fair)
-        yield from _form_rows(t.linear, factor, influence, rows, bounds=COSINE, is_fair=is_fair, method=method)
+        yield from _form_rows(t.linear, factor, influence, rows, bounds=bounds, is_fair=is_fair, method=method)
 
 
 def _form_rows(

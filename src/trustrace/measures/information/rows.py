@@ -23,6 +23,7 @@ from trustrace.measures.information.kernels import LabelKernel
 Bounds = tuple[float, float]
 UNBOUNDED: Bounds = (-np.inf, np.inf)
 POSITIVE: Bounds = (0.0, np.inf)
+SHARE: Bounds = (0.0, 1.0)
 AT_MOST_ONE: Bounds = (-np.inf, 1.0)
 COSINE: Bounds = (-1.0, 1.0)
 
@@ -86,21 +87,21 @@ class InformationRows:
     def estimate(
         self, quantity: str, value: float, influence: Chosen, *, method: str, bounds: Bounds = UNBOUNDED, note: str = ""
     ) -> Estimate:
-        """`value` with its 95 % interval; neither leaves the `bounds` of the measure.
+        """`value` with its 95 % interval; neither leaves the `bounds` of the measure. Replicates may: cut off, they would not be paired.
 
         Influences of all statements give replicates that are paired across checkpoints. Those of `few` are stretched as the error of a
         mean is, and give an interval only.
         """
         whole = len(influence) == len(self)
         moved = self.weights.T @ influence.cpu() if whole else self._from_few(influence.cpu())
-        replicates = np.clip(value + moved.numpy(), *bounds)
-        lower, upper = percentile_interval(replicates) if self.n_groups > 1 else (np.nan, np.nan)
+        replicates = value + moved.numpy()
+        lower, upper = np.clip(percentile_interval(replicates), *bounds) if self.n_groups > 1 else (np.nan, np.nan)
         return self.bare(
             quantity,
             float(np.clip(value, *bounds)),
             method=method,
-            lower=lower,
-            upper=upper,
+            lower=float(lower),
+            upper=float(upper),
             note=note,
             replicates=replicates if whole else None,
         )
