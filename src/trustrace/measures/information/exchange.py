@@ -86,8 +86,8 @@ class Exchange:
     def kernel_nulls(self, inputs: Sequence[Operator], t: Operator) -> list[tuple[Null, Null]]:
         """The null of ⟨X, T⟩ of centred kernels and that of their U-centred forms, for each of `inputs`.
 
-        The unbiased form is the biased one, shifted and rescaled, up to diagonals: it is given the same skewness, which is right within a tenth
-        for light-tailed features and too much (so that p-values are too large) for heavy-tailed ones.
+        The unbiased form is the biased one, shifted and rescaled, up to diagonals. It is given the same skewness, which is right within a
+        tenth for light-tailed features, and too much for heavy-tailed ones, so that their p-values are too large.
         """
         if self.is_free:
             pairs = [(permutation_null(x, t), permutation_null(x.fair, t.fair)) for x in inputs]
