@@ -6,7 +6,6 @@ although a trace has it from probing.
 """
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.rows import Row, seconds
+from benchmarks.rows import Row, peak, resident, seconds
 from trustrace.activations.store import Activations
 from trustrace.core.draws import generator
 from trustrace.core.statements import LabelMeaning, Source, Statements
@@ -189,6 +188,6 @@ def measure_memory() -> None:
     rng = np.random.default_rng(0)
     t, x = (torch.from_numpy(rng.normal(size=(5211, D_MODEL))) for _ in range(2))
     labels = rng.integers(0, 2, 5211)
-    before = os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[1])
+    before = resident()
     _ours(t, smoother_(_kernel(x), ridge=RIDGE), labels)
-    print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    print(peak() - before)

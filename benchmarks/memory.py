@@ -6,7 +6,6 @@ What the peak resident size grows by after that is counted: the tokens, the batc
 """
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.example import llama, statements
-from benchmarks.rows import Row
+from benchmarks.rows import Row, peak, resident
 from trustrace.activations.capture import capture
 from trustrace.activations.store import Activations
 
@@ -53,15 +52,10 @@ def measure() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "memory.safetensors"
         capture(model, sorted(texts, key=len)[:10], out=out)
-        before = _resident()
+        before = resident()
         capture(model, texts, out=out, batch_tokens=BATCH_TOKENS)
         activations = Activations.open(out)
         for site in activations.sites:
             activations.values(site).norm().item()
-        peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(peak - before, 4 * len(activations.sites) * len(activations) * activations.d_model)
-
-
-def _resident() -> int:
-    """What this process holds in memory now; its earlier peak would hide growth."""
-    return os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[1])
+        grown = peak() - before
+    print(grown, 4 * len(activations.sites) * len(activations) * activations.d_model)

@@ -1,9 +1,11 @@
 """A row of the benchmark table, and the table."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +63,17 @@ def seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds now."""
+    return os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[1])
+
+
+def peak() -> int:
+    """Most bytes of memory that this process ever held.
+
+    `getrusage` would tell the peak of the process that started this one, if that was higher.
+    """
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
