@@ -54,7 +54,8 @@ class Measurement:
     """One row of the tidy table, the only thing that reaches a report.
 
     An :class:`Estimate` and where it was taken. `checkpoint`, `site` and `position` are empty where a number needs no model (floors from
-    the text alone); `tokens_seen` and `step` are None where unknown.
+    the text alone); `tokens_seen` and `step` are None where unknown. `vector` and `alpha` name what the model was steered with, at `site`
+    and over the tokens of `position`; they are empty and 0 where it was not.
     """
 
     quantity: str
@@ -74,6 +75,8 @@ class Measurement:
     position: str
     protocol: Protocol
     seed: int
+    vector: str = ""
+    alpha: float = 0.0
 
     @classmethod
     def of(
@@ -86,6 +89,8 @@ class Measurement:
         checkpoint: Checkpoint | None = None,
         site: str = "",
         position: str = "",
+        vector: str = "",
+        alpha: float = 0.0,
     ) -> "Measurement":
         """`estimate`, taken on `dataset` at `site` of `checkpoint`; with its replicates where it has some."""
         row = cls(
@@ -98,6 +103,8 @@ class Measurement:
             position=position,
             protocol=protocol,
             seed=seed,
+            vector=vector,
+            alpha=alpha,
         )
         if estimate.replicates is None:
             return row

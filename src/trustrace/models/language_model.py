@@ -25,12 +25,16 @@ class LanguageModel:
         tokenizer: Its tokenizer.
         checkpoint: Which moment of which training this is, its commit resolved.
         anatomy: Its decoder, blocks and final norm.
+        variants: How many versions of the model answer at once, as rows of one batch; 1 for a model as it is.
+        spares_prompts: Whether all versions read a prompt but for its last token as the plain module does, so that it is read once for all.
     """
 
     module: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     checkpoint: Checkpoint
     anatomy: Anatomy
+    variants: int = 1
+    spares_prompts: bool = True
 
     @classmethod
     def of(

@@ -12,7 +12,7 @@ from trustrace.core.errors import RunError
 from trustrace.core.measurements import Measurement, ReplicatedMeasurement
 from trustrace.runs.files import replacing
 
-_ARROW = {"value": pa.float64(), "lower": pa.float64(), "upper": pa.float64()} | dict.fromkeys(
+_ARROW = dict.fromkeys(["value", "lower", "upper", "alpha"], pa.float64()) | dict.fromkeys(
     ["n", "n_groups", "step", "tokens_seen", "seed"], pa.int64()
 )
 SCHEMA = pa.schema([(field.name, _ARROW.get(field.name, pa.string())) for field in fields(Measurement)])
