@@ -61,7 +61,5 @@ class Task(Protocol):
     def name(self) -> str:
         """What the task is called on the command line."""
 
-    def run(
-        self, model: LanguageModel, *, batch_tokens: int | None, progress: Progress
-    ) -> Sequence[Outcome]:
+    def run(self, model: LanguageModel, *, batch_tokens: int | None, progress: Progress) -> Sequence[Outcome]:
         """One outcome for each of the model's variants."""

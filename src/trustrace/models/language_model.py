@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -12,6 +13,14 @@ from trustrace.models.anatomy import Anatomy, find
 
 UNLIMITED = 2**31 - 1
 """What :attr:`LanguageModel.max_tokens` is for a model without a longest context, such as BLOOM with its ALiBi."""
+
+Sharing = Literal["prompt", "beginning", "nothing"]
+"""How much of a prompt is read once.
+
+* ``prompt``: all but its last token, since every version of the model reads it alike.
+* ``beginning``: what several prompts begin with, by each version for itself.
+* ``nothing``: how a token is read depends on where the prompt ends.
+"""
 
 _CONTEXT_NAMES = ("max_position_embeddings", "max_seq_len", "seq_length")
 
@@ -26,7 +35,7 @@ class LanguageModel:
         checkpoint: Which moment of which training this is, its commit resolved.
         anatomy: Its decoder, blocks and final norm.
         variants: How many versions of the model answer at once, as rows of one batch; 1 for a model as it is.
-        spares_prompts: Whether all versions read a prompt but for its last token as the plain module does, so that it is read once for all.
+        sharing: How much of a prompt is read once; see :data:`Sharing`.
     """
 
     module: PreTrainedModel
@@ -34,7 +43,7 @@ class LanguageModel:
     checkpoint: Checkpoint
     anatomy: Anatomy
     variants: int = 1
-    spares_prompts: bool = True
+    sharing: Sharing = "prompt"
 
     @classmethod
     def of(

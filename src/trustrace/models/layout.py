@@ -16,15 +16,13 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layout:
-    """Where the text of each row lies, in columns of the whole row: cached tokens count.
+    """Where the prompt of each row ends. Tokens are counted as text: padding is none, whatever was read before this pass is some.
 
     Attributes:
-        starts: The column of the first token; those before it are padding.
-        prompts: One past the column of the prompt's last token. Whatever follows is continuation.
-        variants: Which version of the model each row is meant for; None where all rows are meant for all of them.
+        prompts: Tokens of each row's prompt. Whatever follows is continuation.
+        variants: Which version of the model each row is meant for; None where every row is meant for all of them.
     """
 
-    starts: Int[Tensor, " row"]
     prompts: Int[Tensor, " row"]
     variants: Int[Tensor, " row"] | None = None
 

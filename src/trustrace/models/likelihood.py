@@ -1,0 +1,218 @@
+"""What a model thinks of given continuations: the log-probability of each of their tokens, teacher-forced.
+
+Continuations of one prompt share its reading, and those that differ in their last token alone share a row. Every row knows where its prompt
+ends, so that a model which is changed at the prompt's last token and in what follows is changed in the same places as when it generates.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from trustrace.core.errors import DataError
+from trustrace.core.progress import Progress, silent
+from trustrace.models.language_model import LanguageModel
+from trustrace.models.prompting import begun, prompted
+from trustrace.models.reading import Past, Tokens, batches, beginning_of, comfortable, read, require_context, tokens_of
+
+Pair = tuple[Tokens, Tokens]
+"""A prompt and its continuation, both with at least one token."""
+
+_LOGIT_BYTES = 2**28
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Likelihood:
+    """What a model thinks of one continuation.
+
+    Attributes:
+        log_probs: ln p of each of its tokens after the prompt and the tokens before it, from logits in float32.
+        is_greedy: Whether each is the likeliest token at its place; of equally likely ones the first.
+    """
+
+    log_probs: Float64[np.ndarray, " token"]
+    is_greedy: bool
+
+    def __len__(self) -> int:
+        return len(self.log_probs)
+
+    @property
+    def total(self) -> float:
+        """Ln p of the whole continuation."""
+        return float(self.log_probs.sum())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LogitBatch:
+    """The logits that predict the continuations of some pairs.
+
+    Attributes:
+        pairs: The places of the pairs.
+        lengths: Tokens of each continuation.
+        logits: Before each token of the continuation, padded on the right.
+    """
+
+    pairs: tuple[int, ...]
+    lengths: tuple[int, ...]
+    logits: Float[Tensor, "variant row token vocab"]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A prompt with what follows but for the last token; `pairs` are the pairs that it serves."""
+
+    prompt: Tokens
+    following: Tokens
+    pairs: tuple[int, ...]
+
+
+def encode_pair(model: LanguageModel, context: str, continuation: str) -> Pair:
+    """The tokens of a prompt and of what follows it, cut where the prompt's own tokens end.
+
+    Spaces at the end of the context go to the continuation, since tokenizers join them with the word that follows. An empty context
+    is a beginning-of-sequence token, or the end-of-sequence token of a tokenizer that has no other.
+
+    Raises:
+        DataError: the continuation has no token of its own.
+    """
+    text = context.rstrip()
+    continuation = context[len(text) :] + continuation
+    if not text:
+        start = (
+            model.tokenizer.bos_token_id if model.tokenizer.bos_token_id is not None else model.tokenizer.eos_token_id
+        )
+        tokens = tuple(model.tokenizer(continuation, add_special_tokens=False, verbose=False).input_ids)
+        return _checked((start,), tokens, continuation)
+    prompt = tokens_of(model, text)
+    return _checked(prompt, tokens_of(model, text + continuation)[len(prompt) :], continuation)
+
+
+def likelihoods(
+    model: LanguageModel,
+    pairs: Sequence[Pair],
+    *,
+    batch_tokens: int | None = None,
+    progress: Progress = silent,
+) -> tuple[tuple[Likelihood, ...], ...]:
+    """What each of the model's variants thinks of each continuation.
+
+    Args:
+        model: The model, changed or not.
+        pairs: Prompts and continuations, as tokens.
+        batch_tokens: Tokens that are held at once; by default what suits the device.
+        progress: Told of pairs as they are done.
+
+    Returns:
+        Likelihoods by variant, then by pair.
+
+    Raises:
+        DataError: there are no pairs, or one is longer than the model's context.
+        ConfigError: `batch_tokens` is not positive.
+    """
+    found: dict[tuple[int, int], Likelihood] = {}
+    for batch in read_logits(model, pairs, batch_tokens=batch_tokens, progress=progress):
+        for row, (place, length) in enumerate(zip(batch.pairs, batch.lengths, strict=True)):
+            targets = torch.tensor(pairs[place][1], device=model.device)
+            for variant, likelihood in enumerate(_likelihoods(batch.logits[:, row, :length], targets)):
+                found[variant, place] = likelihood
+    return tuple(tuple(found[variant, place] for place in range(len(pairs))) for variant in range(model.variants))
+
+
+def read_logits(
+    model: LanguageModel, pairs: Sequence[Pair], *, batch_tokens: int | None = None, progress: Progress = silent
+) -> Iterator[LogitBatch]:
+    """The logits behind the likelihoods of `pairs`, batch by batch.
+
+    Raises:
+        DataError, ConfigError: as for :func:`likelihoods`.
+    """
+    _require(model, pairs)
+    groups = _by_prompt(pairs)
+    prompts = list(groups)
+    beginning = beginning_of(model, prompts)
+    past = begun(model, beginning)
+    copies = [len(rows) * model.variants for rows in groups.values()]
+    done = 0
+    for places in batches(_weights(model, groups), copies=copies, limit=comfortable(model, batch_tokens)):
+        chosen = [groups[prompts[place]] for place in places]
+        yield from _batch(model, past, beginning, chosen, pairs)
+        done += sum(len(row.pairs) for rows in chosen for row in rows)
+        progress(done, len(pairs), "continuations")
+
+
+def _batch(
+    model: LanguageModel, past: Past, beginning: Tokens, groups: Sequence[Sequence[_Row]], pairs: Sequence[Pair]
+) -> Iterator[LogitBatch]:
+    at = prompted(
+        model,
+        past,
+        [rows[0].prompt for rows in groups],
+        beginning=beginning,
+        copies=[len(rows) for rows in groups],
+    )
+    rows = [row for group in groups for row in group]
+    each = [row for row in rows for _ in range(model.variants)]
+    tails = [rest + row.following for rest, row in zip(at.rests, each, strict=True)]
+    _, logits = read(model, at.past, tails, prompts=at.prompts, variants=at.variants)
+    logits = logits.reshape(len(rows), model.variants, *logits.shape[1:]).transpose(0, 1)
+    firsts = [len(rest) - 1 for rest in at.rests[:: model.variants]]
+    places = [(place, row) for row, one in enumerate(rows) for place in one.pairs]
+    lengths = tuple(len(pairs[place][1]) for place, _ in places)
+    width = max(lengths)
+    spans = [_span(logits[:, row], firsts[row], width) for _, row in places]
+    yield LogitBatch(pairs=tuple(place for place, _ in places), lengths=lengths, logits=torch.stack(spans, dim=1))
+
+
+def _span(logits: Float[Tensor, "variant token vocab"], first: int, width: int) -> Float[Tensor, "variant width vocab"]:
+    """`width` tokens from `first` on, with zeros where the row has ended."""
+    span = logits[:, first : first + width]
+    return torch.nn.functional.pad(span, (0, 0, 0, width - span.shape[1]))
+
+
+def _likelihoods(logits: Float[Tensor, "variant token vocab"], targets: Int[Tensor, " token"]) -> Iterator[Likelihood]:
+    """In float32: half precision would round the log-probabilities of long continuations to tenths."""
+    log_probs = logits.float().log_softmax(-1)
+    chosen = log_probs.gather(-1, targets.expand(len(logits), -1)[..., None])[..., 0].double().cpu().numpy()
+    greedy = (log_probs.argmax(-1) == targets).all(-1).tolist()
+    for row, is_greedy in zip(chosen, greedy, strict=True):
+        yield Likelihood(log_probs=row, is_greedy=is_greedy)
+
+
+def _by_prompt(pairs: Sequence[Pair]) -> dict[Tokens, list[_Row]]:
+    served: dict[tuple[Tokens, Tokens], list[int]] = {}
+    for place, (prompt, continuation) in enumerate(pairs):
+        served.setdefault((tuple(prompt), tuple(continuation[:-1])), []).append(place)
+    groups: dict[Tokens, list[_Row]] = {}
+    for (prompt, following), places in served.items():
+        groups.setdefault(prompt, []).append(_Row(prompt, following, tuple(places)))
+    return groups
+
+
+def _weights(model: LanguageModel, groups: dict[Tokens, list[_Row]]) -> list[int]:
+    """Tokens of each prompt's longest row; more where the logits of its tail take more memory than so many keys and values."""
+    vocabulary = model.module.get_output_embeddings().weight.shape[0]
+    share = comfortable(model, None) * 4 * vocabulary / _LOGIT_BYTES
+    weights = []
+    for prompt, rows in groups.items():
+        following = max(len(row.following) for row in rows)
+        tail = following + (1 if model.sharing == "prompt" else len(prompt))
+        weights.append(max(len(prompt) + following, round(tail * share)))
+    return weights
+
+
+def _require(model: LanguageModel, pairs: Sequence[Pair]) -> None:
+    if not pairs:
+        raise DataError("no continuations to score; at least one is needed")
+    for place, (prompt, continuation) in enumerate(pairs):
+        if not prompt or not continuation:
+            raise DataError(f"pair {place}: prompt and continuation need at least one token each")
+        require_context(model, len(prompt) + len(continuation) - 1, what=f"pair {place}")
+
+
+def _checked(prompt: Tokens, continuation: Tokens, text: str) -> Pair:
+    if not continuation:
+        raise DataError(f"continuation {text!r} has no token of its own after its prompt; give it text")
+    return prompt, continuation
