@@ -10,9 +10,10 @@ from numpy import ndarray
 from trustrace.core.progress import Progress
 from trustrace.models.language_model import LanguageModel
 
-Statistic = Literal["mean", "product_of_means", "exp_ratio"]
+Statistic = Literal["mean", "product_of_means", "exp_ratio", "auroc", "pearson", "spearman"]
 """How items become a number. `mean`: of the one part. `product_of_means`: of each part. `exp_ratio`: exp(sum of the first part / sum of
-the second), such as a perplexity from negative log-likelihoods and token counts."""
+the second), such as a perplexity from negative log-likelihoods and token counts. `auroc`: how well the second part, a score, ranks the
+items of label 1 in the first part above those of label 0. `pearson`, `spearman`: the correlation of the two parts."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
