@@ -1,6 +1,6 @@
 """Where the residual stream of a decoder can be read, found by structure and by running it, never by the name of its family."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from trustrace.core.errors import ModelError
@@ -16,6 +17,8 @@ from trustrace.core.sites import Site, sites_of
 Residual = Float[Tensor, "statement token d_model"]
 Observer = Callable[[Site, Residual], None]
 """Told of the residual stream at a site, once a forward pass."""
+Change = Callable[[Residual], Residual | None]
+"""What the residual stream at a site becomes; None leaves it as it is."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +62,19 @@ def watching(anatomy: Anatomy, sites: Sequence[Site], observe: Observer) -> Iter
     with ExitStack() as hooks:
         for site in sites:
             hooks.callback(_watch(anatomy, site, observe).remove)
+        yield
+
+
+@contextmanager
+def changing(anatomy: Anatomy, changes: Mapping[Site, Change]) -> Iterator[None]:
+    """While open, the residual stream at each of the sites goes on as its change has it.
+
+    Raises:
+        ModelError: a site lies beyond this decoder's blocks.
+    """
+    with ExitStack() as hooks:
+        for site, change in changes.items():
+            hooks.callback(_change(anatomy, site, change).remove)
         yield
 
 
@@ -111,12 +127,44 @@ def _same(one: Any, other: Tensor) -> bool:
     return torch.equal(one.reshape(other.shape).nan_to_num(), other.nan_to_num())
 
 
-def _watch(anatomy: Anatomy, site: Site, observe: Observer) -> torch.utils.hooks.RemovableHandle:
+def _watch(anatomy: Anatomy, site: Site, observe: Observer) -> RemovableHandle:
+    place = _module_at(anatomy, site)
+    if site.name == "embed":
+        return place.register_forward_pre_hook(
+            lambda module, args, kwargs: observe(site, _residual_in(args, kwargs)), with_kwargs=True
+        )
+    return place.register_forward_hook(lambda module, args, output: observe(site, residual_out(output)))
+
+
+def _change(anatomy: Anatomy, site: Site, change: Change) -> RemovableHandle:
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        changed = change(_residual_in(args, kwargs))
+        if changed is None:
+            return None
+        return ((changed, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": changed})
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        changed = change(residual_out(output))
+        if changed is None or isinstance(output, Tensor):
+            return changed
+        return (changed, *output[1:])
+
+    place = _module_at(anatomy, site)
+    if site.name == "embed":
+        return place.register_forward_pre_hook(before, with_kwargs=True)
+    return place.register_forward_hook(after)
+
+
+def _residual_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Residual:
+    """What a block is given."""
+    given: Residual = args[0] if args else kwargs["hidden_states"]
+    return given
+
+
+def _module_at(anatomy: Anatomy, site: Site) -> nn.Module:
+    """What returns the residual stream at `site`; for ``embed``, the block that is given it."""
     if site not in sites_of(len(anatomy.blocks)):
         raise ModelError(f"{site} is not in {type(anatomy.decoder).__name__}, which has {len(anatomy.blocks)} blocks")
     if site.name == "embed":
-        return anatomy.blocks[0].register_forward_pre_hook(
-            lambda module, args, kwargs: observe(site, args[0] if args else kwargs["hidden_states"]), with_kwargs=True
-        )
-    place = anatomy.final_norm if site.name == "final_norm" else anatomy.blocks[site.depth - 1]
-    return place.register_forward_hook(lambda module, args, output: observe(site, residual_out(output)))
+        return anatomy.blocks[0]
+    return anatomy.final_norm if site.name == "final_norm" else anatomy.blocks[site.depth - 1]
