@@ -1,0 +1,1 @@
+"""Judges: is an answer true, is it informative? What each of them is worth is measured against people."""
