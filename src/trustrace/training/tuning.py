@@ -1,0 +1,301 @@
+"""Supervised tuning: a checkpoint learns to answer, and becomes a checkpoint of its own.
+
+The loss is the mean negative log-likelihood of the answers' tokens and of the end-of-sequence token after each; prompts are read, not
+learned. Answers of some groups are held out, and the weights at which these were likeliest are the ones that are kept.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from trustrace.core.draws import generator
+from trustrace.core.errors import DataError, RunError
+from trustrace.core.progress import Progress, silent
+from trustrace.datasets.corpora import is_held_out
+from trustrace.models.folders import PROGRESS
+from trustrace.models.language_model import LanguageModel
+from trustrace.models.likelihood import Pair, encode_pair
+from trustrace.models.loading import load
+from trustrace.models.quiet import quietly
+from trustrace.models.sources import open_source
+from trustrace.training.corpus import rows_of_step
+from trustrace.training.devices import open_devices
+from trustrace.training.folder import full_disk_is_an_error, require_space, write_folder
+from trustrace.training.schedule import learning_rate
+from trustrace.training.tuning_config import TuneConfig
+
+RECORD = "tuning.json"
+"""Lies beside the weights: what was tuned, on what, how, and the held-out loss at each look."""
+
+_IGNORED = -100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """A prompt and its answer, which follows it as written: the space between them belongs to one of the two.
+
+    Attributes:
+        prompt: What is read; empty where the answer is a text by itself.
+        answer: What is learned.
+        group: Exchanges of one group are held out together; where empty, those of one prompt are.
+    """
+
+    prompt: str
+    answer: str
+    group: str = ""
+
+
+def tune(
+    source: Path,
+    exchanges: Sequence[Exchange],
+    *,
+    config: TuneConfig,
+    out: Path,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Path:
+    """Tune a checkpoint and save the result as one.
+
+    Args:
+        source: A checkpoint's folder, or that of a series, whose last one is meant.
+        exchanges: What it is to learn.
+        config: How.
+        out: The folder to write, whole or not at all; where it already holds this very tuning, nothing is done.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        progress: Told of updates.
+
+    Returns:
+        `out`: a plain Hugging Face folder, with ``trustrace.json`` as pre-training writes it and ``tuning.json``.
+
+    Raises:
+        DataError: an exchange has no answer or is longer than the context, or either side of the split is empty.
+        RunError: `out` holds something else; the loss is not finite; the disk is full.
+        CheckpointError, TokenizerError, ModelError: `source` cannot be used.
+        ConfigError: the device does not exist.
+    """
+    series = open_source(str(source))
+    last = series.pin(series.checkpoints()[-1])
+    identity = {
+        "tuned_from": {"checkpoint": last.key, "commit": last.commit},
+        "exchanges": {"count": len(exchanges), "sha256": _fingerprint(exchanges)},
+        "config": config.model_dump(mode="json"),
+    }
+    if _is_done(out, identity):
+        return out
+    place = open_devices(device).device
+    model = load(series, last, device=str(place), dtype="float32")
+    training, held_out = _split(model, exchanges, config)
+    with _own_randomness(place), full_disk_is_an_error(out):
+        learned = _train(model, training, held_out, config=config, progress=progress)
+        facts = _progress_of(model, learned, training=training, held_out=held_out, config=config)
+        _publish(
+            model, out, facts=facts, record=identity | {"held_out_loss": learned.losses, "kept_step": learned.step}
+        )
+    return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Learned:
+    """The update whose weights the model has now, and the held-out loss by update, in nats per answer token."""
+
+    step: int
+    losses: dict[int, float]
+
+
+def _train(
+    model: LanguageModel, training: Sequence[Pair], held_out: Sequence[Pair], *, config: TuneConfig, progress: Progress
+) -> _Learned:
+    """Train `model` in place; it ends with the weights that were best on the held-out answers."""
+    optimizer = _adamw(model, config)
+    losses = {0: _held_out_loss(model, held_out, config=config)}
+    best, kept = 0, _copied(model)
+    for step in range(config.steps):
+        _update(model, optimizer, training, step=step, config=config)
+        progress(step + 1, config.steps, "tuning updates")
+        if (step + 1) % config.check_every and step + 1 < config.steps:
+            continue
+        losses[step + 1] = _held_out_loss(model, held_out, config=config)
+        if losses[step + 1] < losses[best]:
+            best, kept = step + 1, _copied(model)
+        elif _looks_since(best, losses) >= config.patience:
+            break
+    model.module.load_state_dict(kept)
+    model.module.eval()
+    return _Learned(step=best, losses=losses)
+
+
+def _update(
+    model: LanguageModel, optimizer: torch.optim.Optimizer, training: Sequence[Pair], *, step: int, config: TuneConfig
+) -> None:
+    rate = learning_rate(step + 1, total=config.steps, optimizer=config.optimizer)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    torch.manual_seed(int(generator(config.seed, "tuning", "step", step).integers(2**63)))
+    rows = rows_of_step(step, batch=config.batch, n_sequences=len(training), seed=config.seed)
+    model.module.train()
+    loss = _losses(model, [training[row] for row in rows]).mean()
+    if not torch.isfinite(loss):
+        raise RunError(
+            f"the loss is {loss.item()} at update {step + 1}; lower optimizer.learning_rate ({rate:.2g} here)"
+        )
+    torch.autograd.backward(loss)
+    torch.nn.utils.clip_grad_norm_(model.module.parameters(), config.optimizer.clip)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def _held_out_loss(model: LanguageModel, held_out: Sequence[Pair], *, config: TuneConfig) -> float:
+    """Mean negative log-likelihood of the held-out answers, in nats per token."""
+    model.module.eval()
+    with torch.no_grad():
+        losses = [
+            _losses(model, held_out[start : start + config.batch]) for start in range(0, len(held_out), config.batch)
+        ]
+    return float(torch.cat(losses).double().mean())
+
+
+def _losses(model: LanguageModel, pairs: Sequence[Pair]) -> Float[Tensor, " answer_token"]:
+    """The negative log-likelihood of each token of each answer."""
+    tokens, targets = _padded(model, pairs)
+    logits = model.module(input_ids=tokens, use_cache=False).logits
+    wanted = targets != _IGNORED
+    return functional.cross_entropy(logits[wanted].float(), targets[wanted], reduction="none")
+
+
+def _padded(
+    model: LanguageModel, pairs: Sequence[Pair]
+) -> tuple[Int[Tensor, "exchange token"], Int[Tensor, "exchange token"]]:
+    """What is read, and what is to be predicted after each token. Padding stands on the right, where nothing that counts sees it."""
+    width = max(len(prompt) + len(answer) for prompt, answer in pairs) - 1
+    tokens = torch.zeros((len(pairs), width), dtype=torch.long)
+    targets = torch.full((len(pairs), width), _IGNORED)
+    for row, (prompt, answer) in enumerate(pairs):
+        read = (prompt + answer)[:-1]
+        tokens[row, : len(read)] = torch.tensor(read)
+        targets[row, len(prompt) - 1 : len(read)] = torch.tensor(answer)
+    return tokens.to(model.device), targets.to(model.device)
+
+
+def _split(model: LanguageModel, exchanges: Sequence[Exchange], config: TuneConfig) -> tuple[list[Pair], list[Pair]]:
+    """The exchanges as tokens: those that are trained on, and those that are held out."""
+    sides: tuple[list[Pair], list[Pair]] = ([], [])
+    for place, exchange in enumerate(exchanges):
+        held = is_held_out(exchange.group or exchange.prompt or exchange.answer, fraction=config.held_out)
+        sides[held].append(_encoded(model, exchange, place))
+    for pairs, what in zip(sides, ("to train on", "held out"), strict=True):
+        if not pairs:
+            raise DataError(
+                f"of {len(exchanges)} exchanges none are {what} with held_out {config.held_out}; give more, or of more groups"
+            )
+    return sides
+
+
+def _encoded(model: LanguageModel, exchange: Exchange, place: int) -> Pair:
+    if not exchange.answer.strip():
+        raise DataError(f"exchange {place} ({exchange.prompt[-40:]!r}) has no answer; give it text or leave it out")
+    prompt, answer = encode_pair(model, exchange.prompt, exchange.answer)
+    end = model.tokenizer.eos_token_id
+    if end is not None and answer[-1] != end:
+        answer = (*answer, end)
+    if len(prompt) + len(answer) - 1 > model.max_tokens:
+        raise DataError(
+            f"exchange {place} ({exchange.prompt[:40]!r} ...) has {len(prompt) + len(answer)} tokens, more than the context of "
+            f"{model.max_tokens}; shorten or leave it out"
+        )
+    return prompt, answer
+
+
+def _adamw(model: LanguageModel, config: TuneConfig) -> torch.optim.AdamW:
+    recipe, weights = config.optimizer, list(model.module.parameters())
+    decayed = [weight for weight in weights if weight.ndim >= 2 or recipe.decayed == "all"]
+    others = [weight for weight in weights if weight.ndim < 2 and recipe.decayed != "all"]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.epsilon
+    )
+
+
+def _copied(model: LanguageModel) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.module.state_dict().items()}
+
+
+def _looks_since(best: int, losses: dict[int, float]) -> int:
+    return sum(step > best for step in losses)
+
+
+def _progress_of(
+    model: LanguageModel,
+    learned: _Learned,
+    *,
+    training: Sequence[Pair],
+    held_out: Sequence[Pair],
+    config: TuneConfig,
+) -> dict[str, Any]:
+    """Where the tuned model stands: after the steps and tokens of its source, where these are known."""
+    rows = (
+        rows_of_step(step, batch=config.batch, n_sequences=len(training), seed=config.seed)
+        for step in range(learned.step)
+    )
+    tokens = sum(len(training[row][0]) + len(training[row][1]) - 1 for places in rows for row in places)
+    source = model.checkpoint
+    return {
+        "step": None if source.step is None else source.step + learned.step,
+        "tokens_seen": None if source.tokens_seen is None else source.tokens_seen + tokens,
+        "held_out_loss": learned.losses[learned.step],
+        "held_out_tokens": sum(len(answer) for _, answer in held_out),
+    }
+
+
+def _publish(model: LanguageModel, out: Path, *, facts: dict[str, Any], record: dict[str, Any]) -> None:
+    size = sum(weight.numel() * weight.element_size() for weight in model.module.parameters())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    require_space(out.parent, needed=size, what="the tuned model")
+
+    def write(folder: Path) -> None:
+        with quietly():
+            model.module.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+        (folder / PROGRESS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+    write_folder(out, write)
+
+
+def _is_done(out: Path, identity: dict[str, Any]) -> bool:
+    """Whether `out` holds the tuning that `identity` describes.
+
+    Raises:
+        RunError: it holds something else.
+    """
+    if not out.exists():
+        return False
+    record = out / RECORD
+    if not record.is_file():
+        raise RunError(f"{out} exists and holds no tuned model; choose another folder")
+    there = json.loads(record.read_text("utf-8"))
+    differing = [key for key, value in identity.items() if there.get(key) != value]
+    if differing:
+        raise RunError(f"{out} holds another tuned model: its {', '.join(differing)} differ; choose another folder")
+    return True
+
+
+def _fingerprint(exchanges: Sequence[Exchange]) -> str:
+    content = [[exchange.prompt, exchange.answer, exchange.group] for exchange in exchanges]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+@contextmanager
+def _own_randomness(device: torch.device) -> Iterator[None]:
+    """Dropout draws from torch's generators, which are left as they were found."""
+    accelerators = [device.index or 0] if device.type != "cpu" else []
+    with torch.random.fork_rng(accelerators, device_type=device.type if accelerators else "cuda"):
+        yield
