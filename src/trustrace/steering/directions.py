@@ -153,7 +153,7 @@ def _leading_axis(differences: Float64[Tensor, "pair d_model"]) -> Vector:
     n, d_model = differences.shape
     if n < d_model:
         vectors = torch.linalg.eigh(symmetric_product(differences))[1]
-        axis = differences.T @ vectors[:, -1]
+        axis: Tensor = differences.T @ vectors[:, -1]
     else:
         axis = torch.linalg.eigh(differences.T @ differences)[1][:, -1]
     return axis / float(torch.linalg.vector_norm(axis))
