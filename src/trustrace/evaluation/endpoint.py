@@ -1,19 +1,25 @@
 """A model behind an endpoint that speaks the OpenAI protocol: a server of your own (vLLM, llama.cpp, Ollama ...) or a hosted one."""
 
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from trustrace.core.errors import ConfigError, EndpointError, MissingExtraError
 
 if TYPE_CHECKING:
     from openai import OpenAI, OpenAIError
 
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
 NO_KEY = "none"
 """Sent where the variable holds no key: servers of one's own ask for none, but the protocol wants the header."""
+
+
+LISTED = 5
+"""Likeliest next tokens asked for: the most that hosted servers list."""
 
 
 @runtime_checkable
@@ -38,6 +44,21 @@ class Completion:
     """What the model answered, and what the server counted; 0 where it does not count."""
 
     text: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextToken:
+    """How a model would go on with a text.
+
+    Attributes:
+        log_probs: ln p of the likeliest next tokens, as the server lists them.
+        prompt_tokens: As the server counts; 0 where it does not.
+        completion_tokens: Likewise.
+    """
+
+    log_probs: Mapping[str, float]
     prompt_tokens: int
     completion_tokens: int
 
@@ -86,31 +107,50 @@ class Endpoint:
         with self._client() as client:
             return self._ask(client, question)
 
-    def answer_all(self, questions: Sequence[Question]) -> Iterator[tuple[int, Completion]]:
+    def answer_all(self, questions: Iterable[Question]) -> Iterator[tuple[int, Completion]]:
         """Each answer as it comes, with the place of its question; `workers` questions are in flight at once.
 
-        When one question fails for good, no further one is sent; what was in flight is still waited for and yielded, since it is paid for.
+        Questions are taken only when they can be sent. When one fails for good, no further one is sent; what was in flight is still
+        waited for and yielded, since it is paid for.
 
         Raises:
             EndpointError: some question got no readable answer, after all retries.
             MissingExtraError: the package openai is not installed.
         """
-        queue = deque(enumerate(questions))
-        flying: dict[Future[Completion], int] = {}
+        return self._all(self._ask, questions)
+
+    def next_tokens(self, prompts: Iterable[str]) -> Iterator[tuple[int, NextToken]]:
+        """How the model would go on with each of `prompts`, by the completions protocol; otherwise as :meth:`answer_all`.
+
+        Raises:
+            EndpointError: some prompt got no log-probabilities, after all retries.
+            MissingExtraError: the package openai is not installed.
+        """
+        return self._all(self._next_token, prompts)
+
+    def without_key(self, text: str) -> str:
+        """`text` with the key blotted out: a server may repeat it, and what it says may be written down."""
+        key = os.environ.get(self.key_variable)
+        return text.replace(key, "[key]") if key else text
+
+    def _all(self, ask: "Callable[[OpenAI, Asked], Answer]", asked: Iterable[Asked]) -> Iterator[tuple[int, Answer]]:
+        queue = enumerate(asked)
+        flying: dict[Future[Answer], int] = {}
         failure: EndpointError | None = None
         with ThreadPoolExecutor(self.workers) as pool, self._client() as client:
-            while flying or (queue and not failure):
-                while queue and len(flying) < self.workers and not failure:
-                    place, question = queue.popleft()
-                    flying[pool.submit(self._ask, client, question)] = place
+            while True:
+                while len(flying) < self.workers and not failure and (one := next(queue, None)) is not None:
+                    flying[pool.submit(ask, client, one[1])] = one[0]
+                if not flying:
+                    break
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
                     place = flying.pop(future)
                     try:
-                        completion = future.result()
+                        answer = future.result()
                     except EndpointError as error:
                         failure = failure or error
                     else:
-                        yield place, completion
+                        yield place, answer
         if failure:
             raise failure
 
@@ -123,21 +163,43 @@ class Endpoint:
         return OpenAI(base_url=self.base_url, api_key=key, timeout=self.timeout, max_retries=self.max_retries)
 
     def _ask(self, client: "OpenAI", question: Question) -> Completion:
-        from openai import OpenAIError
-
-        try:
-            answer = client.chat.completions.create(
+        answer = self._sent(
+            lambda: client.chat.completions.create(
                 model=self.model,
                 messages=[{"role": "user", "content": question.prompt}],
                 temperature=question.temperature,
                 max_tokens=question.max_tokens,
             )
+        )
+        return self._read(answer)
+
+    def _next_token(self, client: "OpenAI", prompt: str) -> NextToken:
+        answer = self._sent(
+            lambda: client.completions.create(
+                model=self.model, prompt=prompt, max_tokens=1, temperature=0.0, logprobs=LISTED
+            )
+        )
+        choices = getattr(answer, "choices", None)
+        log_probs = (
+            _first_log_probs(getattr(choices[0], "logprobs", None)) if isinstance(choices, list) and choices else {}
+        )
+        if not log_probs:
+            raise EndpointError(
+                f"{self.model} at {self.base_url} answered, but not with log-probabilities of the next token: "
+                f"{self._shown(str(answer))!r}; serve it with completions and logprobs, or ask it by chat"
+            )
+        return NextToken(log_probs=log_probs, **_usage(answer))
+
+    def _sent(self, request: Callable[[], Any]) -> object:
+        from openai import OpenAIError
+
+        try:
+            return request()
         except OpenAIError as error:
             # `from None`: the cause holds the request with its headers, and so the key.
             raise self._explained(error) from None
         except ValueError:
             raise self._unreadable("bytes that are not the JSON they claim to be") from None
-        return self._read(answer)
 
     def _read(self, answer: object) -> Completion:
         """The text of a chat completion; servers may send anything, so every step is checked."""
@@ -146,12 +208,7 @@ class Endpoint:
         text = getattr(message, "content", None)
         if not isinstance(text, str):
             raise self._unreadable(repr(self._shown(str(answer))))
-        usage = getattr(answer, "usage", None)
-        return Completion(
-            text=text,
-            prompt_tokens=getattr(usage, "prompt_tokens", None) or 0,
-            completion_tokens=getattr(usage, "completion_tokens", None) or 0,
-        )
+        return Completion(text=text, **_usage(answer))
 
     def _unreadable(self, what: str) -> EndpointError:
         return EndpointError(
@@ -186,6 +243,28 @@ class Endpoint:
 
     def _shown(self, text: str) -> str:
         """The beginning of what the server said, on one line, with the key blotted out."""
-        key = os.environ.get(self.key_variable)
-        safe = text.replace(key, "[key]") if key else text
-        return " ".join(safe.split())[:200]
+        return " ".join(self.without_key(text).split())[:200]
+
+
+def _usage(answer: object) -> dict[str, int]:
+    """What the server counted."""
+    usage = getattr(answer, "usage", None)
+    counted = {name: getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")}
+    return {name: count if isinstance(count, int) else 0 for name, count in counted.items()}
+
+
+def _first_log_probs(listed: object) -> dict[str, float]:
+    """The listed tokens of the first place, in the form of OpenAI and vLLM or in that of llama.cpp; none where there are none."""
+    tops, content = getattr(listed, "top_logprobs", None), getattr(listed, "content", None)
+    found: dict[object, object] = {}
+    if isinstance(tops, list) and tops and isinstance(tops[0], dict):
+        found = tops[0]
+    elif isinstance(content, list) and content and isinstance(content[0], dict):
+        rows = content[0].get("top_logprobs")
+        rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        found = {row.get("token"): row.get("logprob") for row in rows}
+    return {
+        token: float(value)
+        for token, value in found.items()
+        if isinstance(token, str) and isinstance(value, int | float) and value <= 0
+    }
