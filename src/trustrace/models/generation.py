@@ -121,7 +121,12 @@ def generate(
     limit = comfortable(model, batch_tokens)
     for places in batches(lengths, copies=[model.variants] * len(encoded), limit=limit):
         rows = prompted(
-            model, past, [encoded[place] for place in places], beginning=beginning, copies=[1] * len(places)
+            model,
+            past,
+            [encoded[place] for place in places],
+            beginning=beginning,
+            copies=[1] * len(places),
+            room=decoding.max_new_tokens,
         )
         for row, response in enumerate(_answered(model, rows, decoding, asked=places)):
             answers[int(rows.variants[row]), places[rows.places[row]]] = response

@@ -152,6 +152,7 @@ def _batch(
         [rows[0].prompt for rows in groups],
         beginning=beginning,
         copies=[len(rows) for rows in groups],
+        room=max(len(row.following) for rows in groups for row in rows),
     )
     rows = [row for group in groups for row in group]
     each = [row for row in rows for _ in range(model.variants)]

@@ -41,7 +41,7 @@ def begun(model: LanguageModel, beginning: Tokens) -> Past:
 
 
 def prompted(
-    model: LanguageModel, past: Past, prompts: Sequence[Tokens], *, beginning: Tokens, copies: Sequence[int]
+    model: LanguageModel, past: Past, prompts: Sequence[Tokens], *, beginning: Tokens, copies: Sequence[int], room: int
 ) -> Prompted:
     """Rows that go on from `past`, the past of the prompts' `beginning`.
 
@@ -51,6 +51,7 @@ def prompted(
         prompts: The prompts, whole.
         beginning: What they begin with.
         copies: Rows that each version of the model needs of each prompt.
+        room: Tokens that each row will read after its prompt.
 
     Returns:
         Rows in order of prompt, copy and variant.
@@ -58,24 +59,25 @@ def prompted(
     rests = [prompt[len(beginning) :] for prompt in prompts]
     places = [place for place, count in enumerate(copies) for _ in range(count * model.variants)]
     variants = torch.arange(model.variants, device=model.device).repeat(sum(copies))
-    at = torch.tensor(places, device=model.device)
     if model.sharing == "prompt":
         # All but the last token is the same for every variant and every copy.
-        shared = advanced(
-            model,
-            past.take(torch.zeros(len(prompts), dtype=torch.long, device=model.device)),
-            [rest[:-1] for rest in rests],
-            prompts=[len(prompt) for prompt in prompts],
-            variants=None,
-        )
-        spread, left = shared.take(at), [rest[-1:] for rest in rests]
+        shared = _shared(model, past, rests, [len(prompt) for prompt in prompts])
+        rows = shared.take(torch.tensor(places, device=model.device), room=room + 1)
+        left = [rest[-1:] for rest in rests]
     else:
-        spread = past.take(variants if past.mask.shape[0] > 1 else torch.zeros_like(at))
-        left = rests
+        own = variants if len(past.mask) > 1 else torch.zeros_like(variants)
+        rows, left = past.take(own, room=room + max(map(len, rests))), rests
     return Prompted(
-        past=spread,
+        past=rows,
         rests=tuple(left[place] for place in places),
         prompts=tuple(len(prompts[place]) for place in places),
         variants=variants,
         places=tuple(places),
     )
+
+
+def _shared(model: LanguageModel, past: Past, rests: Sequence[Tokens], ends: Sequence[int]) -> Past:
+    """The past of each prompt but for its last token."""
+    first = torch.zeros(len(rests), dtype=torch.long, device=model.device)
+    rows = past.take(first, room=max(map(len, rests)) - 1)
+    return advanced(model, rows, [rest[:-1] for rest in rests], prompts=ends, variants=None)

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
-from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from trustrace.core.errors import ConfigError, DataError, ModelError
+from trustrace.models.caching import spread
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.layout import Layout, laid_out
 
@@ -42,19 +42,9 @@ class Past:
         mask = torch.zeros(rows, 0, dtype=torch.long, device=model.device)
         return cls(cache=DynamicCache(config=model.module.config), mask=mask)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was read."""
-        return self.mask.shape[1] == 0
-
-    def take(self, rows: Int[Tensor, " row"]) -> "Past":
-        """The past of the given rows, each as often as it is given; this one is left as it is."""
-        # Layers replace their tensors and never write into them, so that a shallow copy of each is a cache of its own.
-        cache = copy(self.cache)
-        cache.layers = [copy(layer) for layer in self.cache.layers]
-        if not self.is_empty:
-            cache.batch_select_indices(rows)
-        return Past(cache=cache, mask=self.mask[rows])
+    def take(self, rows: Int[Tensor, " taken"], *, room: int = 0) -> "Past":
+        """The past of the given rows, each as often as it is given, with room for so many tokens more; this one is left as it is."""
+        return Past(cache=spread(self.cache, rows, room=room), mask=self.mask[rows])
 
 
 def tokens_of(model: LanguageModel, text: str) -> Tokens:

@@ -1,0 +1,78 @@
+"""Keys and values that grow in place: a cache that is copied whole at every token costs more than the model."""
+
+from copy import copy
+
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+States = Float[Tensor, "_ head _ width"]
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    """One layer's keys and values, with room after them. Whoever owns it is the only one who writes into it."""
+
+    def __init__(self, keys: States, values: States, rows: Int[Tensor, " taken"], *, room: int) -> None:
+        """The given rows of `keys` and `values`, each as often as it is given, with room for so many tokens more."""
+        super().__init__()
+        self.dtype, self.device = keys.dtype, keys.device
+        self.is_initialized = True
+        self._length = keys.shape[2]
+        self._key_room = _gathered(keys, rows, room=room)
+        self._value_room = _gathered(values, rows, room=room)
+        self._show()
+
+    def update(self, key_states: States, value_states: States, *_: object, **__: object) -> tuple[States, States]:
+        """Append in place while there is room."""
+        end = self._length + key_states.shape[2]
+        if end > self._key_room.shape[2]:
+            self._key_room, self._value_room = _with_room(self.keys, end), _with_room(self.values, end)
+        self._key_room[:, :, self._length : end] = key_states
+        self._value_room[:, :, self._length : end] = value_states
+        self._length = end
+        self._show()
+        return self.keys, self.values
+
+    def reorder_cache(self, beam_idx: Int[Tensor, " row"]) -> None:
+        """Take other rows, as beams do."""
+        self._key_room, self._value_room = self._key_room[beam_idx], self._value_room[beam_idx]
+        self._show()
+
+    def _show(self) -> None:
+        self.keys, self.values = self._key_room[:, :, : self._length], self._value_room[:, :, : self._length]
+
+
+def spread(cache: DynamicCache, rows: Int[Tensor, " taken"], *, room: int) -> DynamicCache:
+    """A cache of its own that holds the given rows of `cache`, each as often as it is given, with room for so many tokens more."""
+    taken = copy(cache)
+    taken.layers = [_spread(layer, rows, room) for layer in cache.layers]
+    return taken
+
+
+def _spread(layer: DynamicLayer, rows: Int[Tensor, " taken"], room: int) -> DynamicLayer:
+    if not layer.get_seq_length():
+        return copy(layer)
+    if type(layer) in (DynamicLayer, RoomyLayer):
+        return RoomyLayer(layer.keys, layer.values, rows, room=room)
+    # Layers of other kinds, such as sliding windows, replace their tensors and never write into them.
+    other = copy(layer)
+    other.batch_select_indices(rows)
+    return other
+
+
+def _gathered(states: States, rows: Int[Tensor, " taken"], *, room: int) -> States:
+    held, heads, length, width = states.shape
+    roomy = states.new_empty(len(rows), heads, length + room, width)
+    if held == 1:
+        roomy[:, :, :length] = states
+    else:
+        for row, source in enumerate(rows.tolist()):
+            roomy[row, :, :length] = states[source]
+    return roomy
+
+
+def _with_room(states: States, length: int) -> States:
+    roomy = states.new_empty(*states.shape[:2], 2 * length, states.shape[3])
+    roomy[:, :, : states.shape[2]] = states
+    return roomy
