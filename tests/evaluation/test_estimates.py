@@ -1,0 +1,150 @@
+"""Numbers, intervals and tests from items, against numpy and scipy."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from trustrace.core.errors import AlignmentError
+from trustrace.evaluation.estimates import changes, estimates, value_of
+from trustrace.evaluation.outcomes import Graded, Outcome, Statistic
+
+
+def graded(
+    values: object, *, groups: tuple[str, ...] | None = None, statistic: Statistic = "mean", **extra: object
+) -> Graded:
+    items = np.asarray(values, dtype=np.float64)
+    items = items[:, None] if items.ndim == 1 else items
+    own = groups or tuple(f"item {i}" for i in range(len(items)))
+    return Graded(quantity="truth", method="judge", values=items, groups=own, statistic=statistic, **extra)  # type: ignore[arg-type]
+
+
+def outcome(*graded: Graded) -> Outcome:
+    return Outcome(dataset="toy", graded=graded)
+
+
+def drawn(n: int, rate: float, seed: int) -> np.ndarray:
+    return (np.random.default_rng(seed).random(n) < rate).astype(float)
+
+
+def test_a_mean_is_a_mean_and_its_interval_the_binomial_one() -> None:
+    values = drawn(400, 0.3, 0)
+    (found,) = estimates(outcome(graded(values)), seed=0, draws=4000)
+    assert found.value == pytest.approx(values.mean())
+    expected = stats.binomtest(int(values.sum()), 400).proportion_ci(method="wilson")
+    assert found.lower == pytest.approx(expected.low, abs=0.006)
+    assert found.upper == pytest.approx(expected.high, abs=0.006)
+    assert (found.n, found.n_groups) == (400, 400)
+
+
+def test_copies_of_items_in_a_group_do_not_narrow_the_interval() -> None:
+    values = drawn(100, 0.5, 1)
+    (alone,) = estimates(outcome(graded(values)), seed=0)
+    names = tuple(f"g{i}" for i in range(100))
+    (copied,) = estimates(outcome(graded(np.repeat(values, 5), groups=tuple(np.repeat(names, 5)))), seed=0)
+    assert copied.n == 500
+    assert copied.upper - copied.lower == pytest.approx(alone.upper - alone.lower, rel=0.15)
+
+
+def test_a_perplexity_is_the_exponential_of_summed_losses_over_summed_tokens() -> None:
+    rng = np.random.default_rng(2)
+    tokens = rng.integers(1, 50, 60).astype(float)
+    losses = tokens * rng.uniform(1, 3, 60)
+    items = graded(np.column_stack([losses, tokens]), statistic="exp_ratio")
+    assert value_of(items) == pytest.approx(math.exp(losses.sum() / tokens.sum()))
+    (found,) = estimates(outcome(items), seed=0)
+    assert found.lower < found.value < found.upper
+
+
+def test_the_product_of_means_is_not_the_mean_of_products() -> None:
+    values = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+    assert value_of(graded(values, statistic="product_of_means")) == pytest.approx(0.25)
+    assert value_of(graded(values.prod(axis=1))) == pytest.approx(0.25)
+    skewed = np.array([[1.0, 0.0], [0.0, 1.0]])
+    assert value_of(graded(skewed, statistic="product_of_means")) == pytest.approx(0.25)
+    assert value_of(graded(skewed.prod(axis=1))) == 0.0
+
+
+def test_undefined_items_are_left_out_and_counted() -> None:
+    (found,) = estimates(outcome(graded([1.0, np.nan, 0.0, 1.0], note="by hand")), seed=0)
+    assert found.value == pytest.approx(2 / 3)
+    assert (found.n, found.note) == (3, "by hand; 1 of 4 items undefined")
+
+
+def test_no_defined_item_is_an_undefined_number() -> None:
+    (found,) = estimates(outcome(graded([np.nan, np.nan])), seed=0)
+    assert math.isnan(found.value)
+    assert (found.n, found.n_groups) == (0, 0)
+
+
+@pytest.mark.parametrize("n", [2, 10, 57])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_share_of_nothing_is_not_known_exactly(n: int, value: float) -> None:
+    (found,) = estimates(outcome(graded(np.full(n, value))), seed=0)
+    exact = stats.binomtest(int(n * value), n).proportion_ci(method="exact")
+    assert (found.lower, found.upper) == pytest.approx((exact.low, exact.high))
+
+
+def test_a_change_is_paired() -> None:
+    """Items differ a lot from each other, and little between the two: only a paired test sees it."""
+    rng = np.random.default_rng(3)
+    hard = rng.normal(0, 5, 200)
+    before, after = graded(hard), graded(hard + 0.3 + rng.normal(0, 0.5, 200))
+    change, p = changes(outcome(after), outcome(before), seed=0)
+    assert (change.quantity, p.quantity) == ("truth_change", "truth_change_p")
+    difference = after.values[:, 0] - hard
+    assert change.value == pytest.approx(difference.mean())
+    expected = stats.t.interval(0.95, 199, difference.mean(), stats.sem(difference))
+    assert (change.lower, change.upper) == pytest.approx(expected, abs=0.02)
+    assert p.value < 0.001
+
+
+def test_p_values_agree_with_scipy_s_permutation_test() -> None:
+    rng = np.random.default_rng(4)
+    before, after = rng.normal(size=40), rng.normal(0.25, 1, size=40)
+    _, p = changes(outcome(graded(after)), outcome(graded(before)), seed=0, exchanges=20_000)
+    expected = stats.permutation_test(
+        (after, before), lambda x, y: np.mean(x) - np.mean(y), permutation_type="samples", n_resamples=20_000, rng=rng
+    )
+    assert p.value == pytest.approx(expected.pvalue, abs=0.015)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "exp_ratio", "product_of_means"])
+def test_p_values_of_two_runs_of_one_model_are_uniform(statistic: Statistic) -> None:
+    found = []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        shared = rng.uniform(1, 2, (60, 2))
+        one, other = (shared + rng.uniform(0, 1, (60, 2)) for _ in range(2))
+        groups = tuple(f"g{i // 2}" for i in range(60))
+        pair = [outcome(graded(items, groups=groups, statistic=statistic)) for items in (one, other)]
+        if statistic == "mean":
+            pair = [outcome(graded(items[:, 0], groups=groups)) for items in (one, other)]
+        found.append(changes(*pair, seed=seed, draws=10, exchanges=300)[1].value)
+    assert stats.kstest(found, "uniform").pvalue > 0.01
+
+
+def test_a_model_against_itself_has_not_changed() -> None:
+    items = graded(drawn(30, 0.5, 5))
+    change, p = changes(outcome(items), outcome(items), seed=0)
+    assert (change.value, change.lower, change.upper, p.value) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_changes_are_over_items_that_both_answered() -> None:
+    after, before = graded([1.0, np.nan, 1.0, 0.0]), graded([0.0, 1.0, np.nan, 0.0])
+    change, _ = changes(outcome(after), outcome(before), seed=0)
+    assert (change.value, change.n) == (0.5, 2)
+
+
+def test_one_group_has_a_value_and_no_interval() -> None:
+    items = graded([1.0, 0.0], groups=("g", "g"))
+    (found,) = estimates(outcome(items), seed=0)
+    assert found.value == 0.5
+    assert math.isnan(found.lower)
+    assert math.isnan(changes(outcome(items), outcome(items), seed=0)[0].value)
+
+
+def test_other_items_are_not_compared() -> None:
+    with pytest.raises(AlignmentError, match="same items"):
+        changes(outcome(graded([1.0, 0.0])), outcome(graded([1.0, 0.0], groups=("a", "b"))), seed=0)
