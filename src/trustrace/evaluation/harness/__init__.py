@@ -1,0 +1,1 @@
+"""General abilities through lm-evaluation-harness: its tasks and metrics, our model."""
