@@ -148,3 +148,34 @@ def test_one_group_has_a_value_and_no_interval() -> None:
 def test_other_items_are_not_compared() -> None:
     with pytest.raises(AlignmentError, match="same items"):
         changes(outcome(graded([1.0, 0.0])), outcome(graded([1.0, 0.0], groups=("a", "b"))), seed=0)
+
+
+@pytest.mark.parametrize("statistic", ["pearson", "spearman"])
+def test_correlations_are_scipy_s(statistic: Statistic) -> None:
+    rng = np.random.default_rng(6)
+    x = rng.integers(0, 12, 80).astype(float)
+    y = np.exp(x / 4 + rng.normal(size=80))
+    (found,) = estimates(outcome(graded(np.column_stack([x, y]), statistic=statistic)), seed=0)
+    expected = stats.pearsonr(x, y) if statistic == "pearson" else stats.spearmanr(x, y)
+    assert found.value == pytest.approx(expected.statistic)
+    assert found.lower < found.value < found.upper
+
+
+def test_a_correlation_with_what_does_not_vary_is_undefined() -> None:
+    (found,) = estimates(outcome(graded(np.column_stack([np.ones(9), np.arange(9.0)]), statistic="pearson")), seed=0)
+    assert math.isnan(found.value)
+
+
+def test_the_area_under_the_curve_is_scikit_learn_s_and_its_change_is_tested() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(7)
+    labels = rng.integers(0, 2, 120).astype(float)
+    noise = rng.normal(size=(2, 120))
+    scores = [noise[0], labels * 1.5 + noise[1]]
+    before, after = (outcome(graded(np.column_stack([labels, one]), statistic="auroc")) for one in scores)
+    assert estimates(after, seed=0)[0].value == pytest.approx(roc_auc_score(labels, scores[1]))
+    change, p = changes(after, before, seed=0)
+    assert change.value == pytest.approx(roc_auc_score(labels, scores[1]) - roc_auc_score(labels, scores[0]))
+    assert p.value < 0.01
+    assert changes(after, after, seed=0)[1].value == 1.0
