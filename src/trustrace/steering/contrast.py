@@ -113,7 +113,7 @@ def scales_of(contrast: Contrast, direction: Vector) -> Scales:
         distance=abs(float(upper.mean() - lower.mean())),
         within_std=float(np.sqrt(within / (len(projections) - 2))),
         projection_std=float(projections.std(ddof=1)),
-        residual_norm=float(torch.linalg.vector_norm(contrast.values, dim=1).median()),
+        residual_norm=float(torch.linalg.vector_norm(contrast.values, dim=1).quantile(0.5)),
     )
 
 

@@ -77,12 +77,13 @@ def cosine_rows(vectors: Sequence[SteeringVector]) -> list[Measurement]:
     (:func:`null_rows`).
     """
     rows = []
-    for width in sorted({vector.d_model for vector in vectors}):
-        alike = sorted((one for one in vectors if one.d_model == width), key=_order)
-        table = cosines(alike)
-        for first, second in combinations(range(len(alike)), 2):
-            if _differences(alike[first], alike[second]) == 1:
-                rows.append(_cosine_row(alike[second], alike[first], float(table[first, second])))
+    for left_out in range(len(_coordinates(vectors[0])) if vectors else 0):
+        alike: Mapping[object, list[SteeringVector]] = defaultdict(list)
+        for vector in vectors:
+            coordinates = _coordinates(vector)
+            alike[coordinates[:left_out], coordinates[left_out + 1 :], vector.d_model].append(vector)
+        for members in alike.values():
+            rows += _pair_rows(sorted(members, key=lambda one: (one.checkpoint, _place(one))))
     return rows
 
 
@@ -227,14 +228,17 @@ def _sample(vector: SteeringVector) -> tuple[str, int, int]:
     return vector.fingerprint, vector.seed, vector.n
 
 
-def _differences(one: SteeringVector, other: SteeringVector) -> int:
-    return (one.checkpoint.key != other.checkpoint.key) + sum(
-        mine != theirs for mine, theirs in zip(_place(one), _place(other), strict=True)
-    )
+def _coordinates(vector: SteeringVector) -> tuple[str, ...]:
+    return vector.checkpoint.key, *_place(vector)
 
 
-def _order(vector: SteeringVector) -> tuple[object, ...]:
-    return vector.checkpoint, _place(vector)
+def _pair_rows(ordered: Sequence[SteeringVector]) -> list[Measurement]:
+    """A row for each pair of vectors that differ in the same thing."""
+    table = cosines(ordered)
+    return [
+        _cosine_row(ordered[second], ordered[first], float(table[first, second]))
+        for first, second in combinations(range(len(ordered)), 2)
+    ]
 
 
 def _cosine_row(vector: SteeringVector, other: SteeringVector, value: float) -> Measurement:
