@@ -38,6 +38,7 @@ from trustrace.models.reading import (
     padded,
     require_context,
     tokens_of,
+    told,
 )
 
 Ending = Literal["stop", "eos", "length"]
@@ -114,6 +115,7 @@ def generate(
         if not tokens:
             raise DataError(f"prompt {place} has no token; give it text")
         require_context(model, len(tokens) + decoding.max_new_tokens, what=f"prompt {place} with its answer")
+    encoded = [told(model, tokens) for tokens in encoded]
     answers: dict[tuple[int, int], Response] = {}
     beginning = beginning_of(model, encoded)
     past = begun(model, beginning)

@@ -36,6 +36,7 @@ class LanguageModel:
         anatomy: Its decoder, blocks and final norm.
         variants: How many versions of the model answer at once, as rows of one batch; 1 for a model as it is.
         sharing: How much of a prompt is read once; see :data:`Sharing`.
+        preamble: Tokens that stand before every prompt, after a beginning-of-sequence token: what the model is told before it is asked.
     """
 
     module: PreTrainedModel
@@ -44,6 +45,7 @@ class LanguageModel:
     anatomy: Anatomy
     variants: int = 1
     sharing: Sharing = "prompt"
+    preamble: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -87,10 +89,14 @@ class LanguageModel:
 
     @property
     def max_tokens(self) -> int:
-        """The longest context in tokens, the model's or the tokenizer's, whichever is shorter; :data:`UNLIMITED` where neither has one."""
+        """The longest context in tokens, the model's or the tokenizer's, whichever is shorter, less the preamble.
+
+        It is :data:`UNLIMITED` where neither has a longest.
+        """
         config = self.module.config.get_text_config()
         limits = [getattr(config, name, None) for name in _CONTEXT_NAMES]
-        return int(min([UNLIMITED, self.tokenizer.model_max_length, *(limit for limit in limits if limit)]))
+        longest = min([UNLIMITED, self.tokenizer.model_max_length, *(limit for limit in limits if limit)])
+        return int(longest) - len(self.preamble)
 
     @cached_property
     def adds_bos(self) -> bool:

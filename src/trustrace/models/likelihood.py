@@ -16,7 +16,17 @@ from trustrace.core.errors import DataError
 from trustrace.core.progress import Progress, silent
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.prompting import begun, prompted
-from trustrace.models.reading import Past, Tokens, batches, beginning_of, comfortable, read, require_context, tokens_of
+from trustrace.models.reading import (
+    Past,
+    Tokens,
+    batches,
+    beginning_of,
+    comfortable,
+    read,
+    require_context,
+    tokens_of,
+    told,
+)
 
 Pair = tuple[Tokens, Tokens]
 """A prompt and its continuation, both with at least one token."""
@@ -130,7 +140,7 @@ def read_logits(
         DataError, ConfigError: as for :func:`likelihoods`.
     """
     _require(model, pairs)
-    groups = _by_prompt(pairs)
+    groups = _by_prompt([(told(model, prompt), continuation) for prompt, continuation in pairs])
     prompts = list(groups)
     beginning = beginning_of(model, prompts)
     past = begun(model, beginning)

@@ -52,6 +52,12 @@ def tokens_of(model: LanguageModel, text: str) -> Tokens:
     return tuple(model.tokenizer(text, verbose=False).input_ids)
 
 
+def told(model: LanguageModel, prompt: Tokens) -> Tokens:
+    """`prompt` with the model's preamble before it, after a beginning-of-sequence token."""
+    begins = bool(prompt) and prompt[0] == model.tokenizer.bos_token_id
+    return (*prompt[:begins], *model.preamble, *prompt[begins:])
+
+
 def read(
     model: LanguageModel,
     past: Past,
