@@ -1,6 +1,8 @@
 """How far versions of a model have moved from one of them, on given texts."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,9 +12,49 @@ from torch import Tensor
 
 from trustrace.core.errors import AlignmentError, ConfigError
 from trustrace.core.progress import Progress, silent
-from trustrace.evaluation.outcomes import Graded
+from trustrace.datasets import lambada
+from trustrace.datasets.questions import Half
+from trustrace.evaluation.outcomes import Graded, Outcome
+from trustrace.evaluation.perplexity import drawn
 from trustrace.models.language_model import LanguageModel
-from trustrace.models.likelihood import LogitBatch, Pair, read_logits
+from trustrace.models.likelihood import LogitBatch, Pair, encode_pair, read_logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """How far each version of a model is from the first one, on whole passages of LAMBADA.
+
+    Attributes:
+        limit: How many passages, drawn without replacement; all if not given.
+        seed: The seed of that draw.
+        data_dir: The folder of data.
+        half: As for perplexities.
+    """
+
+    limit: int | None = None
+    seed: int = 0
+    data_dir: Path | None = None
+    half: Half | None = None
+
+    @property
+    def name(self) -> str:
+        """What the task is called."""
+        return "divergence"
+
+    def run(
+        self, model: LanguageModel, *, batch_tokens: int | None = None, progress: Progress = silent
+    ) -> Sequence[Outcome]:
+        """One outcome for each of the model's variants; all of them are 0 for the first.
+
+        Raises:
+            DataError: the passages cannot be had, or one is longer than the context.
+        """
+        texts = drawn(lambada.passages(data_dir=self.data_dir), limit=self.limit, seed=self.seed, half=self.half)
+        pairs = [encode_pair(model, "", text) for _, text in texts]
+        fitting = [(prompt, tokens[: model.max_tokens - 1]) for prompt, tokens in pairs]
+        groups = [str(place) for place, _ in texts]
+        found = divergences(model, fitting, reference=0, groups=groups, batch_tokens=batch_tokens, progress=progress)
+        return [Outcome(dataset=self.name, graded=graded) for graded in found]
 
 
 def divergences(

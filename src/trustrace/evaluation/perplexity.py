@@ -19,6 +19,7 @@ from trustrace.core.draws import generator
 from trustrace.core.errors import ConfigError, DataError
 from trustrace.core.progress import Progress, silent
 from trustrace.datasets import lambada
+from trustrace.datasets.questions import Half
 from trustrace.evaluation.fitting import fitted, is_too_long
 from trustrace.evaluation.outcomes import Graded, Outcome
 from trustrace.models.language_model import LanguageModel
@@ -41,11 +42,13 @@ class LambadaLastWord:
         limit: How many passages, drawn without replacement; all if not given. Those of a smaller limit are among those of a larger one.
         seed: The seed of that draw.
         data_dir: The folder of data.
+        half: Passages to choose a setting by, or to report it on: the draw's passages in turn. All if not given.
     """
 
     limit: int | None = None
     seed: int = 0
     data_dir: Path | None = None
+    half: Half | None = None
 
     @property
     def name(self) -> str:
@@ -61,7 +64,7 @@ class LambadaLastWord:
             DataError: the passages cannot be had, or a last word is longer than the context.
             ConfigError: the limit is not positive.
         """
-        texts = _drawn(lambada.passages(data_dir=self.data_dir), limit=self.limit, seed=self.seed)
+        texts = drawn(lambada.passages(data_dir=self.data_dir), limit=self.limit, seed=self.seed, half=self.half)
         whole = [encode_pair(model, *lambada.last_word(text)) for _, text in texts]
         cut = sum(is_too_long(model, *pair) for pair in whole)
         pairs = [fitted(model, *pair) for pair in whole]
@@ -104,11 +107,13 @@ class LambadaText:
         limit: As for :class:`LambadaLastWord`.
         seed: The seed of that draw.
         data_dir: The folder of data.
+        half: Passages to choose a setting by, or to report it on: the draw's passages in turn. All if not given.
     """
 
     limit: int | None = None
     seed: int = 0
     data_dir: Path | None = None
+    half: Half | None = None
 
     @property
     def name(self) -> str:
@@ -124,7 +129,7 @@ class LambadaText:
             DataError: the passages cannot be had.
             ConfigError: the limit is not positive.
         """
-        texts = _drawn(lambada.passages(data_dir=self.data_dir), limit=self.limit, seed=self.seed)
+        texts = drawn(lambada.passages(data_dir=self.data_dir), limit=self.limit, seed=self.seed, half=self.half)
         encoded = [_tokens(model, text) for _, text in texts]
         width = _width(model, None)
         cut = [windows(tokens, bos=model.tokenizer.bos_token_id, width=width) for tokens in encoded]
@@ -260,9 +265,12 @@ def _perplexity(
     )
 
 
-def _drawn(texts: Sequence[str], *, limit: int | None, seed: int) -> list[tuple[int, str]]:
-    order = generator(seed, "documents", "lambada").permutation(len(texts))[: _positive(limit)]
-    return [(int(place), texts[place]) for place in sorted(order)]
+def drawn(texts: Sequence[str], *, limit: int | None, seed: int, half: Half | None = None) -> list[tuple[int, str]]:
+    """`limit` texts of `half` with their places, drawn by `seed`, in their order."""
+    order = generator(seed, "documents", "lambada").permutation(len(texts))
+    if half:
+        order = order[0 if half == "development" else 1 :: 2]
+    return [(int(place), texts[place]) for place in sorted(order[: _positive(limit)])]
 
 
 def _positive(limit: int | None) -> int | None:

@@ -59,9 +59,13 @@ class Ledger:
         """Whether `unit` has its record."""
         return (self._home(unit) / "record.json").is_file()
 
-    def finish(self, unit: Unit, rows: Sequence[Measurement], *, seconds: float) -> None:
-        """Record `rows` as the answer of `unit`; from here on it is never computed again."""
+    def finish(
+        self, unit: Unit, rows: Sequence[Measurement], *, seconds: float, files: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Record `rows`, and `files` beside them, as the answer of `unit`; from here on it is never computed again."""
         with publishing(self._home(unit)) as scratch:
+            for name, content in (files or {}).items():
+                (scratch / name).write_bytes(content)
             write_table(as_table(rows), scratch / "measurements.parquet")
             write_replicates(rows, scratch / "replicates.npz")
             _write_json(
@@ -96,6 +100,10 @@ class Ledger:
     def replicated_of(self, unit: Unit) -> list[ReplicatedMeasurement]:
         """The recorded rows of a finished `unit` that have replicates."""
         return read_replicates(self.measurements_of(unit), self._home(unit) / "replicates.npz")
+
+    def file_of(self, unit: Unit, name: str) -> Path:
+        """Where the file `name` of a finished `unit` lies."""
+        return self._home(unit) / name
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
