@@ -108,6 +108,14 @@ def test_every_version_gets_the_answers_that_it_gives_alone_in_one_pass(model):
     assert abs(together[0][0][0] - together[1][0][0]) > 0.01
 
 
+def test_requests_of_equal_lengths_are_not_taken_for_one_another(model):
+    live = LiveModel(model)
+    first, second = ([("What is it?", ending)] for ending in (" a dog", " a cow"))
+    answers = [live.loglikelihood(instances(asked)) for asked in (first, second, first)]
+    assert answers[0] == answers[2] != answers[1]
+    assert answers[1] == LiveModel(model).loglikelihood(instances(second))
+
+
 def test_nothing_is_remembered_from_one_evaluation_to_the_next(model):
     first = LiveModel(model).loglikelihood(instances(REQUESTS))
     with versions(model, [2.0]) as steered:
