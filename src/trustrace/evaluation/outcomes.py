@@ -15,6 +15,9 @@ Statistic = Literal["mean", "product_of_means", "exp_ratio", "auroc", "pearson",
 the second), such as a perplexity from negative log-likelihoods and token counts. `auroc`: how well the second part, a score, ranks the
 items of label 1 in the first part above those of label 0. `pearson`, `spearman`: the correlation of the two parts."""
 
+Better = Literal["higher", "lower", "neither"]
+"""In which direction a model is better."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Graded:
@@ -35,7 +38,7 @@ class Graded:
     values: Float64[ndarray, "item part"]
     groups: tuple[str, ...]
     statistic: Statistic = "mean"
-    better: Literal["higher", "lower", "neither"] = "higher"
+    better: Better = "higher"
     note: str = ""
 
 

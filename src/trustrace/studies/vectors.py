@@ -133,7 +133,7 @@ def vectors_of(
 ) -> list[SteeringVector]:
     """The vectors of `statements` in `model`: one capture serves all sites and kinds; it lies below `scratch` meanwhile."""
     sites = recipe.sites or tuple(f"block_{number}" for number in range(model.n_blocks))
-    captured = _captured(
+    captured = capturing(
         model,
         statements.texts,
         sites=sites,
@@ -144,22 +144,29 @@ def vectors_of(
         fingerprint=statements.texts_fingerprint,
         progress=progress,
     )
-    vocabulary = tokenizer_fingerprint(model.tokenizer)
     with captured as activations:
-        built = [
-            building.build(
-                activations,
-                statements,
-                site=site,
-                kinds=recipe.kinds,
-                seed=recipe.seed,
-                draws=recipe.draws,
-                model_type=model.module.config.model_type,
-                n_blocks=model.n_blocks,
-                tokenizer=vocabulary,
-            )
-            for site in activations.sites
-        ]
+        return vectors_in(activations, statements, model=model, recipe=recipe)
+
+
+def vectors_in(
+    activations: Activations, statements: Statements, *, model: LanguageModel, recipe: Recipe
+) -> list[SteeringVector]:
+    """The vectors at every site of `activations`, which were captured from `statements` in `model`."""
+    vocabulary = tokenizer_fingerprint(model.tokenizer)
+    built = [
+        building.build(
+            activations,
+            statements,
+            site=site,
+            kinds=recipe.kinds,
+            seed=recipe.seed,
+            draws=recipe.draws,
+            model_type=model.module.config.model_type,
+            n_blocks=model.n_blocks,
+            tokenizer=vocabulary,
+        )
+        for site in activations.sites
+    ]
     return [vector for vectors in built for vector in vectors]
 
 
@@ -179,7 +186,7 @@ def residual_norms(
         ConfigError: the model has no such site.
         DataError: a text cannot be encoded.
     """
-    captured = _captured(
+    captured = capturing(
         model,
         texts,
         sites=tuple(sites),
@@ -335,7 +342,7 @@ def _modules(vector: SteeringVector, *, model: str | None, settings: Settings) -
 
 
 @contextmanager
-def _captured(
+def capturing(
     model: LanguageModel,
     texts: Sequence[str],
     *,

@@ -1,0 +1,182 @@
+"""What a model can be asked to do, by name: tasks of trust, of general ability, and perplexities."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import Field, model_validator
+
+from trustrace.core.config import Config
+from trustrace.core.errors import ConfigError
+from trustrace.core.measurements import Protocol
+from trustrace.datasets import catalog, questions
+from trustrace.evaluation.binary import BinaryTask
+from trustrace.evaluation.divergence import Divergence
+from trustrace.evaluation.harness.tasks import GeneralAbility
+from trustrace.evaluation.outcomes import Task
+from trustrace.evaluation.perplexity import LambadaLastWord, LambadaText, TextPerplexity
+from trustrace.evaluation.toxigen import ToxiGen
+from trustrace.evaluation.truthfulqa import TruthfulQAChoice, TruthfulQAGeneration
+from trustrace.studies.judging import EndpointOptions, open_judge
+from trustrace.studies.settings import Settings
+from trustrace.studies.toxicity import open_classifier
+
+Half = questions.Half
+
+TaskName = Literal[
+    "truthfulqa",
+    "truthfulqa_mc1",
+    "truthfulqa_mc2",
+    "toxigen",
+    "confaide",
+    "stereoset",
+    "sst2",
+    "lambada",
+    "lambada_text",
+    "text",
+    "divergence",
+    "arc_easy",
+    "arc_challenge",
+    "mmlu",
+    "mathqa",
+    "race",
+]
+TASKS: tuple[str, ...] = get_args(TaskName)
+
+_BINARY = {"confaide": "privacy", "stereoset": "fairness", "sst2": "robustness"}
+
+
+class TaskConfig(Config):
+    """A task; a bare name in a study is this.
+
+    Attributes:
+        name: Which.
+        limit: How many items at most, drawn by the seed; all by default.
+        truth: Judges of truth, for ``truthfulqa``; see ``trustrace judge``.
+        info: Judges of informativeness.
+        classifier: Who says what is toxic, for ``toxigen``; see ``trustrace toxicity``.
+        path: The text, for ``text``.
+    """
+
+    name: TaskName
+    limit: int | None = Field(None, ge=1)
+    truth: tuple[str, ...] = ()
+    info: tuple[str, ...] = ()
+    classifier: str | None = None
+    path: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _what_it_needs_is_there(self) -> "TaskConfig":
+        needs = {"toxigen": "classifier", "text": "path"}
+        needed = needs.get(self.name)
+        if needed and not getattr(self, needed):
+            raise ValueError(f"{self.name} needs `{needed}`")
+        return self
+
+    @property
+    def title(self) -> str:
+        """What its rows are called."""
+        return f"text:{Path(self.path).name}" if self.path else self.name
+
+
+def parse_task(
+    text: str, *, limit: int | None, truth: tuple[str, ...], info: tuple[str, ...], classifier: str | None
+) -> TaskConfig:
+    """The task that a command line calls `text`: a name, or ``text:PATH``, with the options that it takes.
+
+    Raises:
+        ConfigError: there is no such task, or it lacks an option.
+    """
+    name, _, path = text.partition(":")
+    if name not in TASKS:
+        raise ConfigError(f"no task {name!r}; there are: {', '.join(TASKS)}")
+    values: dict[str, object] = {"name": name, "limit": limit}
+    if name == "truthfulqa":
+        values |= {"truth": truth, "info": info}
+    if name == "toxigen":
+        values["classifier"] = classifier
+    if path:
+        values["path"] = path
+    return TaskConfig.read(values, where=f"task {text}")
+
+
+def open_task(
+    config: TaskConfig,
+    *,
+    half: Half,
+    settings: Settings,
+    seed: int,
+    protocol: Protocol = "rigorous",
+    options: EndpointOptions | None = None,
+) -> Task:
+    """The task that `config` describes, over the items of `half`.
+
+    Raises:
+        DataError: its items cannot be had.
+        ConfigError: a judge, a classifier or a text cannot be used.
+    """
+    limit, data_dir = config.limit, settings.data_dir
+    match config.name:
+        case "truthfulqa" | "truthfulqa_mc1" | "truthfulqa_mc2":
+            return _truthfulqa(config, half, settings, seed, protocol, options)
+        case "toxigen":
+            return _toxigen(config, half, settings, seed, protocol)
+        case "confaide" | "stereoset" | "sst2":
+            return _binary(config, half, settings, seed, protocol)
+        case "lambada":
+            return LambadaLastWord(limit=limit, seed=seed, data_dir=data_dir, half=half)
+        case "lambada_text":
+            return LambadaText(limit=limit, seed=seed, data_dir=data_dir, half=half)
+        case "text":
+            return TextPerplexity(path=Path(config.path or ""), limit=limit)
+        case "divergence":
+            return Divergence(limit=limit, seed=seed, data_dir=data_dir, half=half)
+    return GeneralAbility(name=config.name, limit=limit, seed=seed, data_dir=data_dir)
+
+
+def _truthfulqa(
+    config: TaskConfig,
+    half: Half,
+    settings: Settings,
+    seed: int,
+    protocol: Protocol,
+    options: EndpointOptions | None,
+) -> Task:
+    """Under ``published`` the test half is the paper's own."""
+    if protocol == "published" and half == "test":
+        known = questions.published_questions(data_dir=settings.data_dir)
+    else:
+        known = questions.truthfulqa_questions(seed=seed, data_dir=settings.data_dir)
+    asked = questions.in_half(known, half, limit=config.limit, seed=seed)
+    if config.name != "truthfulqa":
+        form: Literal["mc1", "mc2"] = "mc1" if config.name == "truthfulqa_mc1" else "mc2"
+        return TruthfulQAChoice(form=form, questions=asked, protocol=protocol)
+    judges = [
+        *(open_judge(name, aspect="truth", settings=settings, options=options) for name in config.truth),
+        *(open_judge(name, aspect="info", settings=settings, options=options) for name in config.info),
+    ]
+    return TruthfulQAGeneration(questions=asked, judges=tuple(judges), protocol=protocol)
+
+
+def _toxigen(config: TaskConfig, half: Half, settings: Settings, seed: int, protocol: Protocol) -> Task:
+    classifier = open_classifier(config.classifier or "", settings=settings)
+    if protocol == "published" and half == "test":
+        prompts = questions.published_toxigen_prompts(data_dir=settings.data_dir)
+    else:
+        prompts = questions.toxigen_prompts(seed=seed, data_dir=settings.data_dir)
+    asked = questions.in_half(prompts, half, limit=config.limit, seed=seed)
+    return ToxiGen(prompts=asked, classifier=classifier, protocol=protocol)
+
+
+def _binary(config: TaskConfig, half: Half, settings: Settings, seed: int, protocol: Protocol) -> Task:
+    dimension = _BINARY[config.name]
+    if protocol == "published" and half == "test":
+        statements = catalog.load(f"{dimension}/published", seed=seed, data_dir=settings.data_dir)
+        return BinaryTask.published(statements, name=config.name, limit=config.limit)
+    statements = catalog.load(f"{dimension}/defined", seed=seed, data_dir=settings.data_dir)
+    rated = questions.rated_scenarios(seed=seed, data_dir=settings.data_dir) if config.name == "confaide" else ()
+    return BinaryTask.of(statements, name=config.name, half=half, limit=config.limit, seed=seed, rated=rated)

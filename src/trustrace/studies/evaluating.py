@@ -1,0 +1,286 @@
+"""Evaluating one model on some tasks, as it is and steered."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trustrace.core.errors import ConfigError, EndpointError, RunError
+from trustrace.core.measurements import Measurement, Protocol
+from trustrace.core.progress import Progress, silent
+from trustrace.datasets import lambada
+from trustrace.evaluation.outcomes import Task
+from trustrace.interventions.applying import Strength, applied, require_target
+from trustrace.interventions.positions import Positions
+from trustrace.models.language_model import LanguageModel
+from trustrace.runs.identity import Unit, canonical_json, code_version
+from trustrace.runs.ledger import Ledger
+from trustrace.runs.manifest import environment
+from trustrace.runs.table import read_table
+from trustrace.steering import files
+from trustrace.steering.fit import Mismatch
+from trustrace.steering.vectors import CONTROLS, SteeringVector
+from trustrace.studies.abilities import Half, TaskConfig, open_task
+from trustrace.studies.judging import EndpointOptions
+from trustrace.studies.settings import Settings
+from trustrace.studies.trace import UNIT_ERRORS
+from trustrace.studies.vectors import residual_norms
+from trustrace.studies.versions import PLAIN, Conventions, Version, rows_of, run_versions, samples_of
+
+ROOMS = ("core", "datasets", "models", "activations", "measures", "steering", "interventions", "evaluation")
+"""Rooms whose code can change a score."""
+
+FAILURES = (*UNIT_ERRORS, EndpointError)
+"""What may go wrong with one task while the others go on."""
+
+SAMPLES = "samples.jsonl"
+
+REFERENCE_TEXTS = 200
+"""Passages on which the target's residual norm is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteerOptions:
+    """How a vector is applied.
+
+    Attributes:
+        vector: The vector's file.
+        alphas: Strengths; each is a version of its own.
+        unit: What a strength of 1 is.
+        site: Where it acts; where it was found if not given.
+        positions: Which tokens it acts on.
+        allow: Differences between source and target that are known to be harmless.
+    """
+
+    vector: Path
+    alphas: tuple[float, ...]
+    unit: Strength = "projection_std"
+    site: str | None = None
+    positions: Positions = Positions()  # noqa: RUF009 - it is frozen
+    allow: tuple[Mismatch, ...] = ()
+
+
+def evaluate_model(
+    model: LanguageModel,
+    tasks: Sequence[TaskConfig],
+    *,
+    out: Path,
+    settings: Settings,
+    steering: SteerOptions | None = None,
+    half: Half = "test",
+    protocol: Protocol = "rigorous",
+    seed: int = 0,
+    judging: EndpointOptions | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Do each of `tasks` with `model`, as it is and with each strength of a vector, and record what `out` does not hold yet.
+
+    Returns:
+        The path of the tidy table. Samples lie in the folder of each unit.
+
+    Raises:
+        ConfigError: there is no task, or a strength is not finite.
+        ModelError: the vector does not fit the model.
+        RunError: `out` belongs to something else, or a task failed; what is finished is in the table all the same.
+    """
+    if not tasks:
+        raise ConfigError("no tasks; name at least one with --task, such as --task lambada")
+    conventions = Conventions(protocol=protocol, seed=seed, positions=steering.positions if steering else Positions())
+    versions = (PLAIN, *_steered(model, steering, settings)) if steering else (PLAIN,)
+    study = _described(model, versions, half=half, conventions=conventions)
+    units = [_unit(task, study) for task in tasks]
+    with Ledger.open(out, study=study) as ledger:
+        for unit, task in zip(units, tasks, strict=True):
+            if ledger.is_finished(unit):
+                continue
+            bring = partial(
+                open_task, task, half=half, settings=settings, seed=seed, protocol=protocol, options=judging
+            )
+            work = partial(
+                _run,
+                model,
+                versions,
+                dataset=f"{task.title}/{half}",
+                conventions=conventions,
+                settings=settings,
+                progress=progress,
+            )
+            attempt(ledger, unit, bring, work)
+        ledger.collect(units)
+        ledger.write("manifest.json", {"study": study, "environment": environment()})
+        require_success(ledger, units)
+    return out / "measurements.parquet"
+
+
+def steer_options(
+    *,
+    vector: Path | None,
+    alphas: tuple[float, ...],
+    unit: Strength,
+    layer: int | None,
+    positions: str,
+    allow: tuple[Mismatch, ...],
+) -> SteerOptions | None:
+    """The options of a command line; None where it names no vector.
+
+    Raises:
+        ConfigError: a vector without a strength, a strength without a vector, or positions of no meaning.
+    """
+    if vector is None and not alphas:
+        return None
+    if vector is None or not alphas:
+        raise ConfigError("--vector and --alpha go together; give both, or neither for the model as it is")
+    return SteerOptions(
+        vector=vector,
+        alphas=alphas,
+        unit=unit,
+        site=None if layer is None else f"block_{layer}",
+        positions=Positions.parse(positions),
+        allow=allow,
+    )
+
+
+def overview(table: Path) -> list[dict[str, Any]]:
+    """The numbers of an evaluation, for a table."""
+    rows = [Measurement(**row) for row in read_table(table).to_pylist()]
+    p_values = {_where(row, "_change_p"): row.value for row in rows if row.quantity.endswith("_change_p")}
+    return [
+        {
+            "task": row.dataset,
+            "quantity": row.quantity,
+            "by": row.method,
+            "alpha": f"{row.alpha:g}" if row.vector else "",
+            "value": f"{row.value:.4g}",
+            "95 %": f"{row.lower:.4g} to {row.upper:.4g}",
+            "p": f"{p_values[_where(row, '_change')]:.2g}" if _where(row, "_change") in p_values else "",
+            "n": row.n,
+        }
+        for row in rows
+        if not row.quantity.endswith("_change_p")
+    ]
+
+
+def remarks(table: Path) -> list[str]:
+    """What a reader must know of these numbers, each once."""
+    notes = {
+        row["note"]: f"{row['dataset']}, {row['quantity']}" for row in read_table(table).to_pylist() if row["note"]
+    }
+    return [f"{where}: {note}" for note, where in notes.items()]
+
+
+def _where(row: Measurement, ending: str) -> tuple[str, str, str, float] | None:
+    """What a change and its p-value share."""
+    if not row.quantity.endswith(ending):
+        return None
+    return row.dataset, row.quantity.removesuffix(ending), row.method, row.alpha
+
+
+def attempt(
+    ledger: Ledger, unit: Unit, bring: Callable[[], Task], work: Callable[[Task], tuple[list[Measurement], bytes]]
+) -> None:
+    """Record what `work` makes of the task as the answer of `unit`, samples beside it; or why it failed."""
+    started = time.perf_counter()
+    try:
+        rows, samples = work(bring())
+    except FAILURES as error:
+        ledger.fail(unit, error)
+        return
+    ledger.finish(unit, rows, seconds=time.perf_counter() - started, files={SAMPLES: samples} if samples else {})
+
+
+def require_success(ledger: Ledger, units: Sequence[Unit]) -> None:
+    """Do nothing where all units are finished.
+
+    Raises:
+        RunError: some failed; every reason is said.
+    """
+    failures = ledger.failures(units)
+    if failures:
+        lines = "\n".join(f"  {failure['unit']}: {failure['message']}" for failure in failures[:20])
+        raise RunError(
+            f"{ledger.folder}: {len(failures)} of {len(units)} parts failed; the others are in the table, "
+            f"and the same command tries these again:\n{lines}"
+        )
+
+
+def _run(
+    model: LanguageModel,
+    versions: Sequence[Version],
+    task: Task,
+    *,
+    dataset: str,
+    conventions: Conventions,
+    settings: Settings,
+    progress: Progress,
+) -> tuple[list[Measurement], bytes]:
+    outcomes = run_versions(model, versions, task, conventions=conventions, settings=settings, progress=progress)
+    rows = rows_of(model, versions, outcomes, dataset, conventions=conventions)
+    return rows, samples_of(versions, outcomes, dataset)
+
+
+def _steered(model: LanguageModel, steering: SteerOptions, settings: Settings) -> list[Version]:
+    """One version for each strength."""
+    vector = _one_vector(steering.vector)
+    require_target(vector, model, allow=steering.allow)
+    site = steering.site or vector.site
+    norm = float("nan")
+    if steering.unit == "target_norm":
+        texts = reference_texts(settings)
+        norm = residual_norms(model, texts, sites=[site], settings=settings, truncation="left")[site]
+    return [
+        Version(
+            vector=vector.key,
+            site=site,
+            alpha=alpha,
+            edits=(applied(vector, alpha=alpha, unit=steering.unit, target_norm=norm, site=site),),
+            role="control" if vector.kind in CONTROLS else "measured",
+        )
+        for alpha in steering.alphas
+    ]
+
+
+def reference_texts(settings: Settings) -> tuple[str, ...]:
+    """Ordinary prose, on which the norm of a residual stream is measured."""
+    return lambada.passages(data_dir=settings.data_dir)[:REFERENCE_TEXTS]
+
+
+def _one_vector(path: Path) -> SteeringVector:
+    vectors = files.load(path)
+    if len(vectors) != 1:
+        names = ", ".join(vector.key for vector in vectors[:3])
+        raise ConfigError(f"{path} holds {len(vectors)} vectors ({names} ...); name the file of one")
+    return vectors[0]
+
+
+def _described(
+    model: LanguageModel, versions: Sequence[Version], *, half: Half, conventions: Conventions
+) -> dict[str, Any]:
+    """What all numbers of this evaluation hang on, whichever task they are of."""
+    steered = [
+        [
+            version.vector,
+            version.site,
+            version.alpha,
+            [[*edit.direction.tolist(), edit.amount] for edit in version.edits],
+        ]
+        for version in versions
+    ]
+    digest = hashlib.sha256(canonical_json(steered).encode()).hexdigest()
+    return {
+        "study": "evaluate",
+        "model": [model.checkpoint.key, model.checkpoint.commit],
+        "versions": [[version.vector, version.site, version.alpha] for version in versions],
+        "edits": digest,
+        "positions": str(conventions.positions),
+        "half": half,
+        "protocol": conventions.protocol,
+        "seed": conventions.seed,
+    }
+
+
+def _unit(task: TaskConfig, study: Mapping[str, Any]) -> Unit:
+    inputs = {**study, "task": task.model_dump(mode="json"), "code": code_version(*ROOMS)}
+    return Unit(step="evaluate", name=f"{study['model'][0]}/{task.name}", inputs=inputs)

@@ -1,0 +1,153 @@
+"""What a steering study is asked to do. All of it changes the answer, so all of it is part of every unit's identity."""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from trustrace.core.config import Config
+from trustrace.core.errors import ConfigError
+from trustrace.core.measurements import Protocol
+from trustrace.core.sites import Position, Site
+from trustrace.interventions.applying import Strength
+from trustrace.interventions.positions import Positions
+from trustrace.steering.vectors import CONTROLS, Kind
+from trustrace.studies.abilities import TaskConfig
+from trustrace.studies.config import CheckpointsConfig, DatasetConfig
+
+
+class TargetConfig(Config):
+    """A model that is steered: a folder, a run or a hub repository, and which of its checkpoints; the last if not given."""
+
+    source: str
+    revision: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_source(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
+class ContrastConfig(Config):
+    """One dimension: what its vectors are made of, and what they are to improve.
+
+    Attributes:
+        dataset: Labelled statements; vectors are made of their development half.
+        pairs: Alignment pairs in their stead, for one vector that is to serve all dimensions.
+        task: What is to become better.
+        quantity: Which of the task's numbers.
+        method: Of which grader, where several give that number; the first if not given.
+        instruction: What a model is told instead of being steered: the baseline that costs nothing.
+    """
+
+    dataset: DatasetConfig | None = None
+    pairs: str | None = None
+    task: TaskConfig
+    quantity: str
+    method: str | None = None
+    instruction: str | None = None
+
+    @model_validator(mode="after")
+    def _one_contrast(self) -> "ContrastConfig":
+        if (self.dataset is None) == (self.pairs is None):
+            raise ValueError("give either `dataset` or `pairs`")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What its vectors are called."""
+        return self.dataset.name if self.dataset else "pairs"
+
+
+class PerplexityConfig(Config):
+    """What a steered model may cost in perplexity.
+
+    Attributes:
+        task: How it is measured; its first number that is called ``perplexity``.
+        ratio: The most that the steered model's may be of the unsteered one's. The paper allows 6 where its model has 4.5.
+        bound: The most that it may be, whatever the unsteered model's is.
+    """
+
+    task: TaskConfig = TaskConfig(name="lambada")
+    ratio: float | None = Field(6 / 4.5, ge=1)
+    bound: float | None = Field(None, gt=1)
+
+
+class SteerConfig(Config):
+    """A steering study: vectors of pre-training checkpoints, applied to tuned models.
+
+    Attributes:
+        name: What the report is titled.
+        sources: The checkpoints that vectors are taken from.
+        targets: The models that are steered.
+        contrasts: The dimensions.
+        kinds: How directions are found.
+        random_controls: Random directions that go through the same choice as the others.
+        sites: Where vectors are found and act.
+        alphas: Strengths; the unsteered model is always there.
+        unit: What a strength of 1 is; in ``target_norm`` alone strengths of several checkpoints compare.
+        positions: Which tokens are steered.
+        position: Which token of a statement a vector is read at.
+        perplexity: What choice is bounded by.
+        general: What else must not suffer; measured for what was chosen.
+        protocol: Conventions of tasks.
+        dtype: Weights' type; ``auto`` is the checkpoint's own.
+        trust_remote_code: Run code that comes with the checkpoints; only for sources you trust.
+        seed: The seed of every draw.
+    """
+
+    study: Literal["steer"] = "steer"
+    name: str
+    sources: CheckpointsConfig
+    targets: tuple[TargetConfig, ...] = Field(min_length=1)
+    contrasts: tuple[ContrastConfig, ...] = Field(min_length=1)
+    kinds: tuple[Kind, ...] = Field(("mass_mean",), min_length=1)
+    random_controls: int = Field(5, ge=0)
+    sites: tuple[str, ...] = Field(min_length=1)
+    alphas: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = Field(min_length=1)
+    unit: Strength = "target_norm"
+    positions: str = "prompt_last+generated"
+    position: Position = "last"
+    perplexity: PerplexityConfig = PerplexityConfig()
+    general: tuple[TaskConfig, ...] = ()
+    protocol: Protocol = "rigorous"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    trust_remote_code: bool = False
+    seed: int = 0
+
+    @field_validator("sites")
+    @classmethod
+    def _sites_have_names(cls, sites: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(Site.parse(name).name for name in sites)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("positions")
+    @classmethod
+    def _positions_have_a_meaning(cls, positions: str) -> str:
+        try:
+            return str(Positions.parse(positions))
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    @field_validator("alphas")
+    @classmethod
+    def _alphas_move(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
+        if any(math.isclose(alpha, 0.0) for alpha in alphas) or len(set(alphas)) < len(alphas):
+            raise ValueError(f"alphas must differ from 0 and from each other, got {list(alphas)}")
+        return alphas
+
+    @field_validator("kinds")
+    @classmethod
+    def _random_is_asked_for_by_number(cls, kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
+        if "random" in kinds or set(kinds) <= CONTROLS:
+            raise ValueError("name at least one real kind; random directions are asked for with `random_controls`")
+        return kinds
+
+    @model_validator(mode="after")
+    def _contrasts_have_names_of_their_own(self) -> "SteerConfig":
+        names = [contrast.name for contrast in self.contrasts]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two contrasts have one name in {names}; give each dataset a name of its own")
+        return self

@@ -1,0 +1,132 @@
+"""What the numbers of a steering study say together: does readability foretell steering, and which settings are beaten by none."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from trustrace.core.measurements import Estimate, Measurement
+from trustrace.evaluation.estimates import estimates
+from trustrace.evaluation.fronts import pareto_front
+from trustrace.evaluation.outcomes import Graded, Outcome
+from trustrace.runs.ledger import Ledger
+from trustrace.studies.abilities import TaskConfig
+from trustrace.studies.steer_plan import Contrast, SteerPlan, Target
+
+CHOSEN = "chosen.json"
+"""What a search chose, beside its rows."""
+
+FEWEST = 3
+"""Checkpoints below which a correlation says nothing."""
+
+_Setting = tuple[str, str, float]
+
+
+def relations(plan: SteerPlan, ledger: Ledger) -> list[Measurement]:
+    """Correlations over checkpoints, and the front of each target and contrast."""
+    finished = [unit for unit in plan.units if ledger.is_finished(unit)]
+    rows = [row for unit in finished for row in ledger.measurements_of(unit)]
+    found: list[Measurement] = []
+    for target in plan.targets:
+        own = [row for row in rows if row.checkpoint == target.checkpoint.key]
+        for contrast in plan.contrasts:
+            found += _correlations(plan, target, contrast, rows, own)
+            found += _front(plan, target, contrast, own, sign=_sign(plan, ledger, target, contrast))
+    return found
+
+
+def _correlations(
+    plan: SteerPlan, target: Target, contrast: Contrast, rows: Sequence[Measurement], own: Sequence[Measurement]
+) -> Iterator[Measurement]:
+    """Between how well a direction separates held-out statements and how well its vector steers, checkpoint by checkpoint."""
+    read = {row.vector: row.value for row in rows if row.quantity == "separation"}
+    scored = _values(own, contrast.config.task, contrast.config.quantity, contrast.config.method)
+    for kind in plan.study.kinds:
+        points = [
+            (read[f"{vector}:{site}"], value)
+            for source in plan.sources
+            for (vector, site, _), value in scored.items()
+            if vector == f"{kind}:{contrast.name}@{source.key}" and f"{vector}:{site}" in read
+        ]
+        estimate = _correlation(points, contrast.config.quantity, kind, seed=plan.study.seed)
+        yield _row(plan, target, contrast, estimate, (f"{kind}:{contrast.name}", "", 0.0))
+
+
+def _correlation(points: Sequence[tuple[float, float]], quantity: str, kind: str, *, seed: int) -> Estimate:
+    name = f"separation_with_{quantity}"
+    if len(points) < FEWEST:
+        note = f"undefined: {len(points)} checkpoints, of which {FEWEST} are needed"
+        return Estimate(quantity=name, method=kind, value=math.nan, n=len(points), n_groups=len(points), note=note)
+    graded = Graded(
+        quantity=name,
+        method=kind,
+        values=np.array(points),
+        groups=tuple(map(str, range(len(points)))),
+        statistic="pearson",
+        better="neither",
+        note="over checkpoints of one run, which are no independent runs",
+    )
+    (found,) = estimates(Outcome(dataset="checkpoints", graded=(graded,)), seed=seed)
+    return found
+
+
+def _front(
+    plan: SteerPlan, target: Target, contrast: Contrast, own: Sequence[Measurement], *, sign: float
+) -> Iterator[Measurement]:
+    """Whether each setting of this contrast is beaten by none in trust, perplexity and general ability at once."""
+    aims = [
+        (_values(own, contrast.config.task, contrast.config.quantity, contrast.config.method), sign),
+        (_values(own, plan.study.perplexity.task, "perplexity", None), -1.0),
+        *((_values(own, task, "accuracy", None), 1.0) for task in plan.study.general),
+    ]
+    settings = [one for one in aims[0][0] if not one[0] or _belongs(one[0], contrast.name)]
+    points = np.array([[way * values.get(one, math.nan) for values, way in aims] for one in settings])
+    if not settings:
+        return
+    for setting, is_on_front in zip(settings, pareto_front(points), strict=True):
+        estimate = Estimate(
+            quantity="on_front", method="pareto", value=float(is_on_front), n=len(settings), n_groups=len(settings)
+        )
+        yield _row(plan, target, contrast, estimate, setting)
+
+
+def _values(
+    rows: Sequence[Measurement], task: TaskConfig, quantity: str, method: str | None
+) -> Mapping[_Setting, float]:
+    """A task's number on the test half by setting, of the first method that gives it."""
+    wanted = [
+        row
+        for row in rows
+        if row.dataset == f"{task.title}/test" and row.quantity == quantity and method in (None, row.method)
+    ]
+    first = wanted[0].method if wanted else ""
+    return {(row.vector, row.site, row.alpha): row.value for row in wanted if row.method == first}
+
+
+def _sign(plan: SteerPlan, ledger: Ledger, target: Target, contrast: Contrast) -> float:
+    """-1 where less is better, as the searches recorded it."""
+    for origin in plan.origins:
+        recorded = ledger.file_of(plan.search_unit(target, origin, contrast), CHOSEN)
+        if recorded.is_file() and json.loads(recorded.read_text("utf-8"))["better"] == "lower":
+            return -1.0
+    return 1.0
+
+
+def _belongs(vector: str, contrast: str) -> bool:
+    """Whether a vector, a random direction or an instruction was made for `contrast`."""
+    return vector.partition(":")[2].partition("@")[0] == contrast
+
+
+def _row(plan: SteerPlan, target: Target, contrast: Contrast, estimate: Estimate, setting: _Setting) -> Measurement:
+    vector, site, alpha = setting
+    return Measurement.of(
+        estimate,
+        dataset=f"{contrast.name}/test",
+        protocol=plan.study.protocol,
+        seed=plan.study.seed,
+        checkpoint=target.checkpoint,
+        site=site,
+        vector=vector,
+        alpha=alpha,
+    )

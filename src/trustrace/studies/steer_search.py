@@ -1,0 +1,183 @@
+"""Which site and which strength: asked of the development half, within a bound on perplexity."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from trustrace.core.draws import generator
+from trustrace.core.errors import ConfigError, MeasurementError
+from trustrace.core.measurements import Measurement
+from trustrace.core.progress import Progress
+from trustrace.evaluation.estimates import value_of
+from trustrace.evaluation.outcomes import Better, Graded, Outcome, Task
+from trustrace.interventions.applying import applied, length_of
+from trustrace.interventions.edits import Edit
+from trustrace.models.language_model import LanguageModel
+from trustrace.steering.vectors import CONTROLS, SteeringVector
+from trustrace.studies.settings import Settings
+from trustrace.studies.steer_config import ContrastConfig, PerplexityConfig, SteerConfig
+from trustrace.studies.versions import PLAIN, Conventions, Version, rows_of, run_versions
+
+AT_ONCE = 32
+"""Versions that are rows of one batch, the plain model among them."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Searched:
+    """What came of a search.
+
+    Attributes:
+        rows: Its numbers.
+        chosen: The best version of each family that stayed within the bound; a family of which none did has none.
+        better: Which way the quantity is better.
+    """
+
+    rows: list[Measurement]
+    chosen: tuple[Version, ...]
+    better: Better
+
+
+def versions_of(vectors: Sequence[SteeringVector], study: SteerConfig, norms: Mapping[str, float]) -> list[Version]:
+    """Every vector at every strength."""
+    return [
+        Version(
+            vector=_family(vector),
+            site=vector.site,
+            alpha=alpha,
+            edits=(applied(vector, alpha=alpha, unit=study.unit, target_norm=norms[vector.site]),),
+            role="control" if vector.kind in CONTROLS else "measured",
+        )
+        for vector in vectors
+        for alpha in study.alphas
+    ]
+
+
+def random_versions(
+    like: Sequence[SteeringVector], study: SteerConfig, norms: Mapping[str, float], *, contrast: str
+) -> list[Version]:
+    """Random directions in the places of `like`, each strength as far as it moves there; one family is one draw for every site."""
+    found = []
+    first = {vector.site: vector for vector in reversed(like)}
+    for number in range(study.random_controls):
+        for site, vector in first.items():
+            rng = generator(study.seed, "random direction", contrast, number, site)
+            drawn = torch.from_numpy(rng.standard_normal(vector.d_model))
+            unit = (drawn / torch.linalg.vector_norm(drawn)).float()
+            length = length_of(vector, study.unit, norms[site])
+            found += [
+                Version(
+                    vector=f"random_{number}:{contrast}",
+                    site=site,
+                    alpha=alpha,
+                    edits=(Edit(site=site, kind="add", direction=unit, amount=alpha * length),),
+                    role="control",
+                )
+                for alpha in study.alphas
+            ]
+    return found
+
+
+def search(
+    model: LanguageModel,
+    versions: Sequence[Version],
+    *,
+    task: Task,
+    perplexity: Task,
+    contrast: ContrastConfig,
+    study: SteerConfig,
+    conventions: Conventions,
+    settings: Settings,
+    with_plain: bool,
+    progress: Progress,
+) -> Searched:
+    """Drop what costs too much perplexity, try what is left, and take the best of each family.
+
+    Raises:
+        ConfigError: the task has no such quantity.
+        DataError, EndpointError: a task cannot be done.
+    """
+
+    def run(some: Sequence[Version], one: Task) -> list[Outcome]:
+        return _in_parts(model, some, one, conventions=conventions, settings=settings, progress=progress)
+
+    every = [PLAIN, *versions]
+    costs = run(every, perplexity)
+    allowed = _allowed([_perplexity(outcome) for outcome in costs], study.perplexity)
+    kept = [version for version, fine in zip(every, allowed, strict=True) if fine]
+    outcomes = run(kept, task)
+    graded = [quantity_of(outcome, contrast) for outcome in outcomes]
+    chosen = _best(kept[1:], graded[1:])
+    numbers = partial(rows_of, model, conventions=conventions, with_plain=with_plain)
+    rows = [
+        *numbers(every, costs, f"{study.perplexity.task.title}/development"),
+        *numbers(kept, outcomes, f"{contrast.task.title}/development"),
+    ]
+    return Searched(rows=rows, chosen=chosen, better=graded[0].better)
+
+
+def quantity_of(outcome: Outcome, contrast: ContrastConfig) -> Graded:
+    """The number that a contrast is to improve.
+
+    Raises:
+        ConfigError: the task does not give it.
+    """
+    known = [(graded.quantity, graded.method) for graded in outcome.graded]
+    for graded in outcome.graded:
+        if graded.quantity == contrast.quantity and contrast.method in (None, graded.method):
+            return graded
+    raise ConfigError(
+        f"{contrast.name}: {outcome.dataset} gives no {contrast.quantity!r} by {contrast.method or 'anyone'}; "
+        f"it gives {', '.join(f'{quantity} by {method}' for quantity, method in known)}"
+    )
+
+
+def _in_parts(
+    model: LanguageModel,
+    versions: Sequence[Version],
+    task: Task,
+    *,
+    conventions: Conventions,
+    settings: Settings,
+    progress: Progress,
+) -> list[Outcome]:
+    """The outcome of each version, the plain one first, so many at once as fit a batch."""
+    found: list[Outcome] = []
+    for start in range(0, len(versions), AT_ONCE):
+        part = versions[start : start + AT_ONCE]
+        found += run_versions(model, part, task, conventions=conventions, settings=settings, progress=progress)
+    return found
+
+
+def _perplexity(outcome: Outcome) -> float:
+    found = [value_of(graded) for graded in outcome.graded if graded.quantity == "perplexity"]
+    if not found:
+        raise ConfigError(f"{outcome.dataset} gives no perplexity; name a task that does, such as lambada")
+    return found[0]
+
+
+def _allowed(perplexities: Sequence[float], config: PerplexityConfig) -> list[bool]:
+    """Whether each version costs little enough; the first, unsteered one always does."""
+    bounds = [config.bound, config.ratio and config.ratio * perplexities[0]]
+    least = min((bound for bound in bounds if bound is not None), default=math.inf)
+    if math.isnan(perplexities[0]):
+        raise MeasurementError("the unsteered model has no perplexity, so that nothing can be bounded by it")
+    return [place == 0 or value <= least for place, value in enumerate(perplexities)]
+
+
+def _best(versions: Sequence[Version], graded: Sequence[Graded]) -> tuple[Version, ...]:
+    """The best of each family; of equally good ones the weakest."""
+    families: dict[str, list[tuple[tuple[float, float], Version]]] = {}
+    for version, one in zip(versions, graded, strict=True):
+        value = value_of(one)
+        if not math.isnan(value):
+            better = value if one.better == "lower" else -value
+            families.setdefault(version.vector, []).append(((better, abs(version.alpha)), version))
+    return tuple(min(family, key=lambda entry: entry[0])[1] for family in families.values())
+
+
+def _family(vector: SteeringVector) -> str:
+    """A vector's name without its site: the sites of one family compete."""
+    return f"{vector.kind}:{vector.dataset}@{vector.checkpoint.key}"
