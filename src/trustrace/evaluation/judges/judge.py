@@ -60,11 +60,17 @@ def question_key(question: str) -> str:
     return hashlib.sha256(normalise(question).encode()).hexdigest()[:16]
 
 
+def learned_from(judge: Judge) -> frozenset[str] | None:
+    """The questions, as :func:`question_key`, on whose answers `judge` has learned people's verdicts; None where it is not known."""
+    known: frozenset[str] | None = getattr(judge, "trained_on", None)
+    return known
+
+
 def seen(judge: Judge, questions: Iterable[str]) -> Bool[np.ndarray, " question"]:
     """For which of `questions` `judge` is known to have learned from people's verdicts on some of their answers.
 
-    Such a judge has an advantage there that it has nowhere else. A judge that does not say what it learned from counts as not having
-    seen anything; :attr:`~trustrace.evaluation.judges.quality.JudgeQuality.note` says so.
+    Such a judge has an advantage there that it has nowhere else. Nowhere for a judge of which it is not known;
+    :attr:`~trustrace.evaluation.judges.quality.JudgeQuality.note` says so.
     """
-    trained_on: frozenset[str] = getattr(judge, "trained_on", frozenset())
-    return np.array([question_key(question) in trained_on for question in questions], dtype=bool)
+    known = learned_from(judge) or frozenset()
+    return np.array([question_key(question) in known for question in questions], dtype=bool)
