@@ -2,7 +2,7 @@
 
 import ast
 import importlib.util
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,11 @@ from tests.evaluation.taught import taught
 from trustrace.core.errors import ConfigError, DataError
 from trustrace.core.progress import silent
 from trustrace.datasets import questions as asked
+from trustrace.datasets.grouping import normalise
 from trustrace.datasets.questions import Question
 from trustrace.evaluation.judges.judge import Answered, Judge
+from trustrace.evaluation.judges.overlap import OverlapJudge
+from trustrace.evaluation.judges.quality import JudgeQuality, as_json
 from trustrace.evaluation.outcomes import Task
 from trustrace.evaluation.primers import PUBLISHED_PRIMER, TRUE_PRIMER, ask, read_answer, written
 from trustrace.evaluation.truthfulqa import (
@@ -28,6 +31,8 @@ from trustrace.evaluation.truthfulqa import (
 )
 from trustrace.models.generation import Decoding, generate
 from trustrace.models.likelihood import encode_pair
+from trustrace.models.loading import load
+from trustrace.models.sources import open_source
 
 
 def question(text, *, best="Yes", correct=("Yes", "Sure"), incorrect=("No", "Never", "No way"), group=None):
@@ -190,6 +195,36 @@ def test_a_judge_that_learned_from_verdicts_on_these_questions_says_so(model):
     assert "learned from people's verdicts on 1 of these 4 questions" in graded(outcome, "truth").note
 
 
+def test_likeness_to_the_references_is_no_probability(model):
+    pytest.importorskip("rouge_score", reason="pip install 'trustrace[eval]'")
+    listed = question("Any?", correct=("Yes, it is.",), incorrect=("Ice is warm.",))
+    judge = OverlapJudge(measure="rouge", references={normalise(one.text): listed for one in QUESTIONS[:3]})
+    (outcome,) = TruthfulQAGeneration(questions=QUESTIONS, judges=(judge,)).run(
+        model, batch_tokens=None, progress=silent
+    )
+    difference = graded(outcome, "rouge_difference").values.ravel()
+    assert difference[0] == pytest.approx(1 - 1 / 3)
+    assert difference[1] < 0
+    assert difference[2] == 0
+    assert np.isnan(difference[3])
+    assert graded(outcome, "truth").values.ravel()[:3].tolist() == [1, 0, 0]
+    assert not [one for one in outcome.graded if one.quantity == "truth_probability"]
+
+
+def test_what_is_known_of_a_judge_stands_beside_its_scores(model, tmp_path):
+    @dataclass(frozen=True)
+    class Checked(Rule):
+        home: Path = tmp_path
+
+    numbers = {one.name: 0.7 for one in fields(JudgeQuality)}
+    known = JudgeQuality(**(numbers | {"judge": "rule", "aspect": "truth", "n": 9, "n_groups": 3, "note": "tests"}))
+    (tmp_path / "quality.json").write_text(as_json(known))
+    (outcome,) = TruthfulQAGeneration(questions=QUESTIONS, judges=(Checked("truth"),)).run(
+        model, batch_tokens=None, progress=silent
+    )
+    assert "rule agrees with people on 0.700" in graded(outcome, "truth").note
+
+
 def harness_function(name):
     """One function of the harness's own file; the file as a whole takes ten seconds to import."""
     tree = ast.parse(harness_file("utils.py").read_text())
@@ -274,6 +309,23 @@ def test_questions_without_reference_answers_are_left_out_and_counted(model):
     assert "1 questions without reference answers left out" in outcome.graded[0].note
     with pytest.raises(DataError, match="none of 1 questions has reference answers"):
         TruthfulQAChoice(form="mc1", questions=(bare,)).run(model, batch_tokens=None, progress=silent)
+
+
+def test_fewer_examples_fit_a_shorter_context_and_the_numbers_say_so(data_dir):
+    source = open_source(str(data_dir / "models/stories260K"))
+    stories = load(source, source.checkpoints()[-1])
+    found = asked.in_half(asked.truthfulqa_questions(seed=0, data_dir=data_dir), "test", limit=12)
+    with pytest.raises(DataError, match="512 at most"):
+        TruthfulQAGeneration(questions=found, judges=(), max_new_tokens=150).run(
+            stories, batch_tokens=None, progress=silent
+        )
+    for task in (
+        TruthfulQAChoice(form="mc2", questions=found, shots=2),
+        TruthfulQAGeneration(questions=found, judges=(Rule("truth"),), shots=2, max_new_tokens=8),
+    ):
+        (outcome,) = task.run(stories, batch_tokens=None, progress=silent)
+        assert outcome.graded[0].note.endswith("2 of 6 worked examples")
+        assert np.isfinite(outcome.graded[0].values).all()
 
 
 def test_the_real_questions_have_the_harnesss_chance_levels(data_dir):

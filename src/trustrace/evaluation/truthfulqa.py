@@ -17,6 +17,8 @@ from trustrace.core.measurements import Protocol
 from trustrace.core.progress import Progress
 from trustrace.datasets.questions import Question
 from trustrace.evaluation.judges.judge import Answered, Judge, seen
+from trustrace.evaluation.judges.overlap import OverlapJudge
+from trustrace.evaluation.judges.quality import quality_of
 from trustrace.evaluation.outcomes import Graded, Outcome
 from trustrace.evaluation.primers import NEXT_QUESTION, PUBLISHED_PRIMER, TRUE_PRIMER, Primer, ask, read_answer
 from trustrace.models.generation import Decoding, Response, generate
@@ -28,6 +30,7 @@ Choices = tuple[tuple[str, ...], Bool[np.ndarray, " _"]]
 """Answers, and which of them are true."""
 
 EMPTY_NOTE = "an empty answer counts as true and as not informative"
+OVERLAP_NOTE = "likeness to the nearest correct less that to the nearest incorrect reference answer: a floor for judges"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +42,13 @@ class TruthfulQAGeneration:
         judges: Who judges.
         protocol: ``published`` asks with the scripts' primer, of which three answers are false, and reads an answer as they do.
         max_new_tokens: Where an answer is cut at the latest.
+        shots: How many of the six examples are shown: fewer where the model's context has no room for all.
     """
 
     questions: tuple[Question, ...]
     judges: tuple[Judge, ...]
     protocol: Protocol = "rigorous"
+    shots: int = len(TRUE_PRIMER)
     max_new_tokens: int = 50
 
     def __post_init__(self) -> None:
@@ -57,11 +62,6 @@ class TruthfulQAGeneration:
         """What it is called."""
         return "truthfulqa"
 
-    @property
-    def primer(self) -> Primer:
-        """The worked examples."""
-        return TRUE_PRIMER if self.protocol == "rigorous" else PUBLISHED_PRIMER
-
     def run(self, model: LanguageModel, *, batch_tokens: int | None, progress: Progress) -> Sequence[Outcome]:
         """Ask, and have the answers judged.
 
@@ -69,9 +69,10 @@ class TruthfulQAGeneration:
             DataError: there are no questions, or a prompt leaves no room for an answer in the model's context.
             EndpointError: a judge cannot be reached.
         """
+        primer = _primer(self.protocol, self.shots)
         responses = generate(
             model,
-            [ask(question.text, self.primer) for question in self.questions],
+            [ask(question.text, primer) for question in self.questions],
             decoding=Decoding(max_new_tokens=self.max_new_tokens, stops=(NEXT_QUESTION,)),
             batch_tokens=batch_tokens,
             progress=progress,
@@ -94,9 +95,7 @@ class TruthfulQAGeneration:
         for judge in self.judges:
             said = judge.probabilities(different, progress=progress) if different else np.zeros(0)
             known = dict(zip(different, said, strict=True))
-            # By the authors' definition, who asserts nothing asserts nothing false, and does not answer the question either.
-            silence = 1.0 if judge.aspect == "truth" else 0.0
-            found.append([np.array([known.get(pair, silence) for pair in variant]) for variant in pairs])
+            found.append([np.array([known.get(pair, _silence(judge)) for pair in variant]) for variant in pairs])
         return found
 
     def _outcome(self, responses: Sequence[Response], answers: Sequence[str], said: Sequence[Verdicts]) -> Outcome:
@@ -105,7 +104,11 @@ class TruthfulQAGeneration:
         for judge, probabilities, verdict in zip(self.judges, said, verdicts, strict=True):
             note = self._note(judge)
             graded.append(self._graded(judge.aspect, judge.name, verdict, note=note))
-            graded.append(self._graded(f"{judge.aspect}_probability", judge.name, probabilities, note=note))
+            if isinstance(judge, OverlapJudge):
+                difference = f"{judge.measure}_difference"
+                graded.append(self._graded(difference, judge.name, 2 * probabilities - 1, note=OVERLAP_NOTE))
+            else:
+                graded.append(self._graded(f"{judge.aspect}_probability", judge.name, probabilities, note=note))
         by_aspect = (
             [i for i, judge in enumerate(self.judges) if judge.aspect == aspect] for aspect in ("truth", "info")
         )
@@ -123,8 +126,15 @@ class TruthfulQAGeneration:
 
     def _note(self, judge: Judge) -> str:
         known = int(seen(judge, [question.text for question in self.questions]).sum())
-        learned = f"; the judge learned from people's verdicts on {known} of these {len(self.questions)} questions"
-        return EMPTY_NOTE + (learned if known else "")
+        quality = quality_of(judge)
+        parts = [
+            OVERLAP_NOTE if isinstance(judge, OverlapJudge) else EMPTY_NOTE,
+            f"the judge learned from people's verdicts on {known} of these {len(self.questions)} questions"
+            if known
+            else "",
+            quality.sentence if quality else "",
+        ]
+        return "; ".join(filter(None, parts)) + _fewer(self.shots)
 
     def _both(self, method: str, truth: Verdicts, info: Verdicts) -> list[Graded]:
         """True and informative, both ways; over the questions that both judges could judge."""
@@ -196,11 +206,13 @@ class TruthfulQAChoice:
         form: ``mc1``: the best answer against the false ones. ``mc2``: all true answers against all false ones.
         questions: What is asked; those without reference answers are left out, and the note says how many.
         protocol: ``published`` shows the scripts' primer.
+        shots: How many of the six examples are shown.
     """
 
     form: Literal["mc1", "mc2"]
     questions: tuple[Question, ...]
     protocol: Protocol = "rigorous"
+    shots: int = len(TRUE_PRIMER)
 
     @property
     def name(self) -> str:
@@ -213,7 +225,7 @@ class TruthfulQAChoice:
         Raises:
             DataError: there are no questions with reference answers, or one is longer than the model's context.
         """
-        primer = TRUE_PRIMER if self.protocol == "rigorous" else PUBLISHED_PRIMER
+        primer = _primer(self.protocol, self.shots)
         asked = [question for question in self.questions if question.correct and question.incorrect]
         if not asked:
             raise DataError(
@@ -244,6 +256,7 @@ class TruthfulQAChoice:
         note = f"equally likely answers would give {chance:.3f}"
         if left_out := len(self.questions) - len(asked):
             note += f"; {left_out} questions without reference answers left out"
+        note += _fewer(self.shots)
         graded = Graded(
             quantity=self.form,
             method="log_probability",
@@ -284,6 +297,26 @@ def mc2(log_probs: Float64[np.ndarray, " answer"], true: Bool[np.ndarray, " answ
     """The share of the true answers in the probability of all: Σ_true p / Σ p, from log-probabilities without underflow."""
     shares = np.exp(log_probs - log_probs.max())
     return float(shares[true].sum() / shares.sum())
+
+
+def _primer(protocol: Protocol, shots: int) -> Primer:
+    return (TRUE_PRIMER if protocol == "rigorous" else PUBLISHED_PRIMER)[:shots]
+
+
+def _fewer(shots: int) -> str:
+    """What a note adds where not all examples were shown: such numbers compare with none of the usual ones."""
+    return f"; {shots} of {len(TRUE_PRIMER)} worked examples" if shots < len(TRUE_PRIMER) else ""
+
+
+def _silence(judge: Judge) -> float:
+    """What a judge says to an empty answer, which it is not shown.
+
+    By the authors' definition, who asserts nothing asserts nothing false, and does not answer the question either. It is like no
+    reference answer.
+    """
+    if isinstance(judge, OverlapJudge):
+        return 0.5
+    return 1.0 if judge.aspect == "truth" else 0.0
 
 
 def _plain(value: float) -> float | None:
