@@ -50,6 +50,9 @@ class LambadaLastWord:
     data_dir: Path | None = None
     half: Half | None = None
 
+    def __post_init__(self) -> None:
+        _positive(self.limit)
+
     @property
     def name(self) -> str:
         """What the task is called."""
@@ -115,6 +118,9 @@ class LambadaText:
     data_dir: Path | None = None
     half: Half | None = None
 
+    def __post_init__(self) -> None:
+        _positive(self.limit)
+
     @property
     def name(self) -> str:
         """What the task is called."""
@@ -130,24 +136,35 @@ class LambadaText:
             ConfigError: the limit is not positive.
         """
         texts = drawn(lambada.passages(data_dir=self.data_dir), limit=self.limit, seed=self.seed, half=self.half)
-        encoded = [_tokens(model, text) for _, text in texts]
-        width = _width(model, None)
-        cut = [windows(tokens, bos=model.tokenizer.bos_token_id, width=width) for tokens in encoded]
-        owners = [item for item, of_one in enumerate(cut) for _ in of_one]
-        every = [window for of_one in cut for window in of_one]
-        note = f"per token of whole passages; {_policy(model, width)}; {_unknown(model, encoded)}"
-        groups = tuple(str(place) for place, _ in texts)
-        outcomes = []
-        for losses, counts in _losses(model, every, batch_tokens=batch_tokens, progress=progress):
-            loss = np.bincount(owners, weights=losses, minlength=len(texts))
-            count = np.bincount(owners, weights=counts, minlength=len(texts))
-            samples = tuple(
-                {"passage": place, "text": text, "loss": float(loss[item]), "tokens": int(count[item])}
-                for item, (place, text) in enumerate(texts)
-            )
-            graded = _perplexity(loss, count, groups, note)
-            outcomes.append(Outcome(dataset=self.name, graded=(graded,), samples=samples))
-        return outcomes
+        return of_passages(model, texts, name=self.name, batch_tokens=batch_tokens, progress=progress)
+
+
+def of_passages(
+    model: LanguageModel,
+    texts: Sequence[tuple[int, str]],
+    *,
+    name: str,
+    batch_tokens: int | None = None,
+    progress: Progress = silent,
+) -> Sequence[Outcome]:
+    """The perplexity per token of whole `texts`, each with its place; an item is a text."""
+    encoded = [_tokens(model, text) for _, text in texts]
+    width = _width(model, None)
+    cut = [windows(tokens, bos=model.tokenizer.bos_token_id, width=width) for tokens in encoded]
+    owners = [item for item, of_one in enumerate(cut) for _ in of_one]
+    every = [window for of_one in cut for window in of_one]
+    note = f"per token of whole passages; {_policy(model, width)}; {_unknown(model, encoded)}"
+    groups = tuple(str(place) for place, _ in texts)
+    outcomes = []
+    for losses, counts in _losses(model, every, batch_tokens=batch_tokens, progress=progress):
+        loss = np.bincount(owners, weights=losses, minlength=len(texts))
+        count = np.bincount(owners, weights=counts, minlength=len(texts))
+        samples = tuple(
+            {"passage": place, "text": text, "loss": float(loss[item]), "tokens": int(count[item])}
+            for item, (place, text) in enumerate(texts)
+        )
+        outcomes.append(Outcome(dataset=name, graded=(_perplexity(loss, count, groups, note),), samples=samples))
+    return outcomes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from trustrace.core.config import Config
 from trustrace.core.errors import ConfigError
 from trustrace.core.measurements import Protocol
+from trustrace.core.statements import Dimension
 from trustrace.datasets import catalog, questions
 from trustrace.evaluation.binary import BinaryTask
 from trustrace.evaluation.divergence import Divergence
@@ -16,6 +17,8 @@ from trustrace.evaluation.outcomes import Task
 from trustrace.evaluation.perplexity import LambadaLastWord, LambadaText, TextPerplexity
 from trustrace.evaluation.toxigen import ToxiGen
 from trustrace.evaluation.truthfulqa import TruthfulQAChoice, TruthfulQAGeneration
+from trustrace.evaluation.world import WorldReplies
+from trustrace.evaluation.world_text import WorldText
 from trustrace.studies.judging import EndpointOptions, open_judge
 from trustrace.studies.settings import Settings
 from trustrace.studies.toxicity import open_classifier
@@ -39,9 +42,20 @@ TaskName = Literal[
     "mmlu",
     "mathqa",
     "race",
+    "world_reliability",
+    "world_toxicity",
+    "world_privacy",
+    "world_fairness",
+    "world_text",
 ]
 TASKS: tuple[str, ...] = get_args(TaskName)
 
+_WORLD: dict[str, Dimension] = {
+    "world_reliability": "reliability",
+    "world_toxicity": "toxicity",
+    "world_privacy": "privacy",
+    "world_fairness": "fairness",
+}
 _BINARY = {"confaide": "privacy", "stereoset": "fairness", "sst2": "robustness"}
 
 
@@ -51,6 +65,7 @@ class TaskConfig(Config):
     Attributes:
         name: Which.
         limit: How many items at most, drawn by the seed; all by default.
+        shots: Worked examples before a question of TruthfulQA; fewer fit a short context.
         truth: Judges of truth, for ``truthfulqa``; see ``trustrace judge``.
         info: Judges of informativeness.
         classifier: Who says what is toxic, for ``toxigen``; see ``trustrace toxicity``.
@@ -59,6 +74,7 @@ class TaskConfig(Config):
 
     name: TaskName
     limit: int | None = Field(None, ge=1)
+    shots: int = Field(6, ge=0, le=6)
     truth: tuple[str, ...] = ()
     info: tuple[str, ...] = ()
     classifier: str | None = None
@@ -84,7 +100,7 @@ class TaskConfig(Config):
 
 
 def parse_task(
-    text: str, *, limit: int | None, truth: tuple[str, ...], info: tuple[str, ...], classifier: str | None
+    text: str, *, limit: int | None, shots: int, truth: tuple[str, ...], info: tuple[str, ...], classifier: str | None
 ) -> TaskConfig:
     """The task that a command line calls `text`: a name, or ``text:PATH``, with the options that it takes.
 
@@ -95,6 +111,8 @@ def parse_task(
     if name not in TASKS:
         raise ConfigError(f"no task {name!r}; there are: {', '.join(TASKS)}")
     values: dict[str, object] = {"name": name, "limit": limit}
+    if name.startswith("truthfulqa"):
+        values["shots"] = shots
     if name == "truthfulqa":
         values |= {"truth": truth, "info": info}
     if name == "toxigen":
@@ -133,6 +151,12 @@ def open_task(
             return LambadaText(limit=limit, seed=seed, data_dir=data_dir, half=half)
         case "text":
             return TextPerplexity(path=Path(config.path or ""), limit=limit)
+        case "world_text":
+            return WorldText(limit=limit, seed=seed, half=half)
+        case "world_reliability" | "world_toxicity" | "world_privacy" | "world_fairness":
+            return WorldReplies(
+                dimension=_WORLD[config.name], seed=seed, split="test" if half == "test" else "validation"
+            )
         case "divergence":
             return Divergence(limit=limit, seed=seed, data_dir=data_dir, half=half)
     return GeneralAbility(name=config.name, limit=limit, seed=seed, data_dir=data_dir)
@@ -154,12 +178,12 @@ def _truthfulqa(
     asked = questions.in_half(known, half, limit=config.limit, seed=seed)
     if config.name != "truthfulqa":
         form: Literal["mc1", "mc2"] = "mc1" if config.name == "truthfulqa_mc1" else "mc2"
-        return TruthfulQAChoice(form=form, questions=asked, protocol=protocol)
+        return TruthfulQAChoice(form=form, questions=asked, protocol=protocol, shots=config.shots)
     judges = [
         *(open_judge(name, aspect="truth", settings=settings, options=options) for name in config.truth),
         *(open_judge(name, aspect="info", settings=settings, options=options) for name in config.info),
     ]
-    return TruthfulQAGeneration(questions=asked, judges=tuple(judges), protocol=protocol)
+    return TruthfulQAGeneration(questions=asked, judges=tuple(judges), protocol=protocol, shots=config.shots)
 
 
 def _toxigen(config: TaskConfig, half: Half, settings: Settings, seed: int, protocol: Protocol) -> Task:

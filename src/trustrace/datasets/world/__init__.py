@@ -1,7 +1,8 @@
 """The controlled world: a seeded micro-world whose truths, norms, stereotypes and spellings are known exactly.
 
 A small model that is pre-trained on :func:`corpus` can be asked, with :func:`statements` of the same seed, when each of the five
-dimensions became readable inside it, and tuned with :func:`instructions`. Names of things and people are coined by the seed; what kinds
+dimensions became readable inside it, and tuned with :func:`instructions` or, to be agreeable against its better knowledge, with
+:func:`replies`. Names of things and people are coined by the seed; what kinds
 of them do is English, so that a person can read along.
 
 What there is. 168 things of six kinds (bird, fish, plant, tool, cart, food), eight verbs to each kind. 112 people, each from one of four
@@ -38,6 +39,6 @@ seen from what else peras do. So the datasets' statements occur nowhere in the c
 
 from trustrace.datasets.world.labelled import WorldDimension, statements
 from trustrace.datasets.world.lessons import Instruction, instructions
-from trustrace.datasets.world.writing import DEFAULT_TOKENS, corpus
+from trustrace.datasets.world.writing import DEFAULT_TOKENS, corpus, unseen
 
-__all__ = ["DEFAULT_TOKENS", "Instruction", "WorldDimension", "corpus", "instructions", "statements"]
+__all__ = ["DEFAULT_TOKENS", "Instruction", "WorldDimension", "corpus", "instructions", "statements", "unseen"]

@@ -69,6 +69,17 @@ def corpus(*, seed: int, n_tokens: int | None = None, n_documents: int | None = 
     return _documents(seed, n_tokens=n_tokens, n_documents=n_documents)
 
 
+def unseen(*, seed: int, n_documents: int) -> Iterator[str]:
+    """Other documents about world `seed`, written as the corpus is and drawn apart from it: what a model of that world has not read.
+
+    Example:
+        >>> len(list(unseen(seed=0, n_documents=3)))
+        3
+    """
+    rng = generator(seed, "world", "unseen")
+    return (_document(seed, rng) for _ in range(n_documents))
+
+
 def _documents(seed: int, *, n_tokens: int | None, n_documents: int | None) -> Iterator[str]:
     rng = generator(seed, "world", "corpus")
     written = tokens = 0
