@@ -1,9 +1,9 @@
 """The controlled world: a seeded micro-world whose truths, norms, stereotypes and spellings are known exactly.
 
 A small model that is pre-trained on :func:`corpus` can be asked, with :func:`statements` of the same seed, when each of the five
-dimensions became readable inside it, and tuned with :func:`instructions` or, to be agreeable against its better knowledge, with
-:func:`replies`. Names of things and people are coined by the seed; what kinds
-of them do is English, so that a person can read along.
+dimensions became readable inside it. It can be tuned with :func:`instructions`, or with :func:`replies`, after which it lets pass what it
+can tell is wrong: a model to steer. Names of things and people are coined by the seed; what kinds of them do is English, so that a person
+can read along.
 
 What there is. 168 things of six kinds (bird, fish, plant, tool, cart, food), eight verbs to each kind. 112 people, each from one of four
 regions and in one of four roles; a region has eight habits that people ascribe to it and eight words that its people fondly call one
