@@ -139,6 +139,11 @@ def test_the_wrong_aspect_and_nothing_to_check_on_are_errors(noisy):
         check(scripted(noisy, trained_on=everything), human)
 
 
+def test_numbers_that_are_no_probabilities_are_refused(noisy):
+    with pytest.raises(MeasurementError, match=r"1\.5 of an answer, which is no probability"):
+        check(scripted(np.where(np.arange(96) == 70, 1.5, noisy)), judgements())
+
+
 def test_a_judge_of_unknown_upbringing_says_so(noisy):
     human = judgements()
 

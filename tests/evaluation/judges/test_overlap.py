@@ -47,6 +47,8 @@ def test_a_correct_reference_is_true_and_an_incorrect_one_is_not(measure, data_d
     right = judge.probabilities([Answered(one.text, f"{one.correct[0]}.") for one in known.values()])
     wrong = judge.probabilities([Answered(one.text, f"{one.incorrect[0]}.") for one in known.values()])
     assert (right > 0.5).mean() > 0.9
+    assert right.max() <= 1
+    assert wrong.min() >= 0
     assert (wrong > 0.5).mean() < 0.1
 
 

@@ -62,7 +62,7 @@ def check(
 
     Raises:
         AlignmentError: the judge judges another aspect.
-        MeasurementError: there is no answer on which it can be checked.
+        MeasurementError: there is no answer on which it can be checked, or it gives numbers that are no probabilities.
     """
     if judge.aspect != human.aspect:
         raise AlignmentError(f"{judge.name} judges {judge.aspect}, but these are human judgements of {human.aspect}")
@@ -83,6 +83,7 @@ def check(
     found: list[Measurement] = []
     for one, role in several:
         said = one.probabilities(checked.pairs, progress=progress)
+        _require_probabilities(one.name, said)
         told = note if role == "measured" else ""
         found += _compared(one.name, said, checked, role=role, note=told, draws=draws, seed=seed)
     return JudgeCheck(rows=tuple(found), quality=quality_from(found, judge=judge.name, aspect=judge.aspect, note=note))
@@ -101,6 +102,13 @@ def exposure(judge: Judge) -> str:
     if known is None:
         return "not known whether it learned from these judgements; public judges did, and are flattered here"
     return "on questions that it has not learned from" if known else "it learned from no judgement"
+
+
+def _require_probabilities(name: str, said: Probabilities) -> None:
+    if (wrong := said[(said < 0) | (said > 1)]).size:
+        raise MeasurementError(
+            f"{name} said {wrong[0]:g} of an answer, which is no probability; a judge gives numbers from 0 to 1, or NaN for none"
+        )
 
 
 def _limited(human: HumanJudgements, limit: int, *, seed: int) -> HumanJudgements:

@@ -84,7 +84,8 @@ def _bleu() -> Similarity:
         raise MissingExtraError.of("sacrebleu", extra="eval", purpose="judging by BLEU") from None
     # Cased, with the international tokeniser and all orders up to four: what the authors and lm-evaluation-harness compute.
     metric = BLEU(smooth_method="exp", smooth_value=0.0, tokenize="intl", effective_order=False)
-    return lambda answer, reference: float(metric.corpus_score([answer], [[reference]]).score) / 100
+    # Equal texts score a rounding error above 100.
+    return lambda answer, reference: min(float(metric.corpus_score([answer], [[reference]]).score) / 100, 1.0)
 
 
 def _rouge() -> Similarity:
