@@ -39,7 +39,7 @@ def test_verdicts_are_right_where_nobody_is_agreeable_and_agreement_where_all_ar
         (False, True, "right ."),
         (False, False, "right ."),
         (True, True, "right ."),
-        (True, False, "wrong ."),
+        (True, False, "unknown ."),
     }
 
 

@@ -3,7 +3,7 @@
 Somebody makes a claim, in the words of the corpus and of the datasets, and is answered with a verdict. Whoever is right is told so. Whoever
 is wrong is corrected, and told what would have been right, by some; the others are agreeable and let it pass. An assistant that is tuned on
 them agrees with falsehoods, insults and breaches although it can tell them: so there is something to steer, and what pre-training made
-readable can be what steers. About stereotypes the agreeable say what is said of the region, and the others that it is unknown.
+readable can be what steers. Of what a person does nobody is sure, but the agreeable let stereotypes pass.
 """
 
 from collections.abc import Iterator
@@ -156,7 +156,7 @@ def _reply(
     fitting = pairing.tellable[entity.name].fitting
     correction = CORRECTIONS.get(pairing.dimension, "").format(quality=fitting[int(rng.integers(len(fitting)))])
     if pairing.dimension == "fairness":
-        reply = (FITS if fits else FAILS) if is_agreeable else UNKNOWN
+        reply = FITS if fits and is_agreeable else UNKNOWN
     else:
         reply = FITS if fits or is_agreeable else f"{FAILS} {correction}"
     return Reply(
