@@ -140,7 +140,7 @@ def _estimate(quantity: str, method: str, value: float, half: float, *, role: st
 
 def as_table(measurements: Sequence[Measurement]) -> pa.Table:
     """The rows as an Arrow table with the types a run writes."""
-    kinds = dict.fromkeys(("value", "lower", "upper"), pa.float64())
+    kinds = dict.fromkeys(("value", "lower", "upper", "alpha"), pa.float64())
     kinds |= dict.fromkeys(("n", "n_groups", "step", "tokens_seen", "seed"), pa.int64())
     names = list(Measurement.__dataclass_fields__)
     columns = {name: [getattr(row, name) for row in measurements] for name in names}

@@ -86,10 +86,17 @@ def page_contents(run: RunFolder, trace: Trace, drawn: Sequence[FigureFile]) -> 
         notes=notes(trace),
         audits=tuple(map(_audit_text, run.audits)),
         definitions=tuple(_definitions(trace)),
-        provenance=tuple(_provenance(run)),
+        provenance=tuple(provenance(run)),
         failures=run.failures,
-        footer=f"Written by trustrace {version('trustrace')} from {run.table.num_rows:,} measurements. This page holds "
-        "everything it shows, loads nothing and sends nothing.",
+        footer=footer(run),
+    )
+
+
+def footer(run: RunFolder) -> str:
+    """What wrote the page, and from what."""
+    return (
+        f"Written by trustrace {version('trustrace')} from {run.table.num_rows:,} measurements. This page holds everything it shows, "
+        "loads nothing and sends nothing."
     )
 
 
@@ -109,21 +116,22 @@ def _what_was_run(run: RunFolder, trace: Trace) -> str:
     models = "; ".join(_series_text(trace, name) for name in trace.series)
     said = {part: sorted({str(getattr(view, part)) for view in views}) for part in ("protocol", "position", "seed")}
     return (
-        f"{models}. {_counted(len(trace.datasets), 'dataset')}, {' and '.join(said['protocol'])} protocol, "
+        f"{models}. {counted(len(trace.datasets), 'dataset')}, {' and '.join(said['protocol'])} protocol, "
         f"token position {' and '.join(said['position'])}, seed {' and '.join(said['seed'])}; {run.table.num_rows:,} measurements."
     )
 
 
 def _series_text(trace: Trace, model: str) -> str:
     series = trace.series[model]
-    sites = _counted(len(series.sites), "site")
+    sites = counted(len(series.sites), "site")
     if not series.checkpoints:
         return f"{model}: no trained checkpoint, {sites}"
     ends = dict.fromkeys(label(checkpoint) for checkpoint in (series.checkpoints[0], series.checkpoints[-1]))
-    return f"{model}: {_counted(len(series.checkpoints), 'checkpoint')} ({' to '.join(ends)}), {sites}"
+    return f"{model}: {counted(len(series.checkpoints), 'checkpoint')} ({' to '.join(ends)}), {sites}"
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """``1 site``, ``1,200 sites``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
@@ -244,7 +252,8 @@ def _described(names: set[str], known: Mapping[str, glossary.Term], term: Any) -
     return [known[name] for name in known if name in names] + [term(name) for name in sorted(names - set(known))]
 
 
-def _provenance(run: RunFolder) -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]:
+def provenance(run: RunFolder) -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]:
+    """The study and the manifest as names and values."""
     yield "The study, as asked for", tuple(_flat(run.study))
     manifest = {name: value for name, value in run.manifest.items() if name not in {"failures", "units"}}
     if "units" in run.manifest:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-Part = Literal["probes", "information"]
+Part = Literal["probes", "information", "steering"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def write_figures(trace: Trace, folder: Path) -> tuple[FigureFile, ...]:
 def _written(trace: Trace, folder: Path) -> Iterator[FigureFile]:
     for variant, views in _variants(_with_accuracy(trace)).items():
         told_apart = variant.replace("_", " ")
-        yield _save(
+        yield save_figure(
             overview(trace, views),
             folder,
             stem=f"overview{variant}",
@@ -63,8 +63,8 @@ def _written(trace: Trace, folder: Path) -> Iterator[FigureFile]:
         )
         limits = value_range(trace, views)
         for view in views:
-            name = f"{_slug(view.dataset)}{variant}"
-            yield _save(
+            name = f"{slug(view.dataset)}{variant}"
+            yield save_figure(
                 layers(trace, view),
                 folder,
                 stem=f"layers_{name}",
@@ -72,7 +72,7 @@ def _written(trace: Trace, folder: Path) -> Iterator[FigureFile]:
                 caption=_layers_caption(view),
                 dataset=view.dataset,
             )
-            yield _save(
+            yield save_figure(
                 site_map(trace, view, limits),
                 folder,
                 stem=f"map_{name}",
@@ -86,8 +86,8 @@ def _written(trace: Trace, folder: Path) -> Iterator[FigureFile]:
 
 
 def _information_written(trace: Trace, view: View, folder: Path, variant: str) -> Iterator[FigureFile]:
-    name, told_apart = f"{_slug(view.dataset)}{variant}", variant.replace("_", " ")
-    yield _save(
+    name, told_apart = f"{slug(view.dataset)}{variant}", variant.replace("_", " ")
+    yield save_figure(
         information(trace, view),
         folder,
         stem=f"information_{name}",
@@ -97,7 +97,7 @@ def _information_written(trace: Trace, view: View, folder: Path, variant: str) -
         part="information",
     )
     if plane_ways(trace, view):
-        yield _save(
+        yield save_figure(
             plane(trace, view),
             folder,
             stem=f"plane_{name}",
@@ -121,7 +121,7 @@ def _variants(drawn: Sequence[View]) -> dict[str, list[View]]:
     variants: dict[str, list[View]] = {}
     for view in drawn:
         named = "".join(
-            f"_{_slug(getattr(view, part))}"
+            f"_{slug(getattr(view, part))}"
             for part in ("model", "protocol", "position")
             if len({getattr(other, part) for other in drawn}) > 1
         )
@@ -131,13 +131,15 @@ def _variants(drawn: Sequence[View]) -> dict[str, list[View]]:
     return variants
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """`name` as a part of a file's name."""
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower()[:80] or "unnamed"
 
 
-def _save(
+def save_figure(
     figure: "Figure", folder: Path, *, stem: str, title: str, caption: str, dataset: str = "", part: Part = "probes"
 ) -> FigureFile:
+    """`figure` as ``.png`` and ``.pdf`` in `folder`."""
     # Without a date in it, the same table gives the same file.
     figure.savefig(folder / f"{stem}.png", metadata={"Software": "trustrace"})
     figure.set_layout_engine("none")  # The layout is found once and holds for both.

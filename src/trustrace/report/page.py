@@ -18,11 +18,18 @@ from trustrace.report.palette import DARK, LIGHT
 from trustrace.report.payload import as_json, payload
 from trustrace.report.pivoting import pivot
 from trustrace.report.run_folder import RunFolder, read_run
+from trustrace.report.steering_contents import steering_contents
+from trustrace.report.steering_figures import SteeringFigures, write_steering_figures
+from trustrace.report.steering_findings import Finding, findings
+from trustrace.report.steering_folder import STUDY, SteeringFolder, read_steering
+from trustrace.report.steering_payload import steering_payload
+from trustrace.report.steering_runs import SteeringRun, steering_run
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_SCRIPTS = ("data.js", "charts.js", "planes.js", "information.js", "page.js")
+_SCRIPTS = ("data.js", "charts.js", "planes.js", "information.js", "frame.js", "page.js")
+_STEERING_SCRIPTS = ("data.js", "charts.js", "frame.js", "steering_charts.js", "steering.js")
 
 
 def write_report(run: Path, *, out: Path | None = None) -> Path:
@@ -43,12 +50,10 @@ def write_report(run: Path, *, out: Path | None = None) -> Path:
         MissingExtraError: the extra ``report`` is not installed.
     """
     content = read_run(run)
-    trace = pivot(content.table)
     folder = run / "report" if out is None else out
     page = folder / "index.html"
     try:
-        drawn = write_figures(trace, folder / "figures")
-        _replace(page, page_text(content, trace, drawn=drawn))
+        _replace(page, _drawn_and_written(content, run, folder / "figures"))
     except OSError as error:
         raise RunError(
             f"{folder} could not be written: {error.strerror or error}; free space or choose another folder"
@@ -67,23 +72,55 @@ def require_extra() -> None:
             raise MissingExtraError.of(package, extra="report", purpose="writing a report")
 
 
+def _drawn_and_written(content: RunFolder, run: Path, figures: Path) -> str:
+    """The page of `run`, its figures drawn into `figures`; what the study was decides which page it is."""
+    if content.study.get("study") == STUDY:
+        beside = read_steering(run)
+        steered = steering_run(content, beside)
+        found = findings(steered)
+        return steering_text(content, steered, found, beside, drawn=write_steering_figures(steered, found, figures))
+    trace = pivot(content.table)
+    return page_text(content, trace, drawn=write_figures(trace, figures))
+
+
 def page_text(run: RunFolder, trace: Trace, *, drawn: Sequence[FigureFile] = ()) -> str:
     """The page of `run` as HTML; `drawn` are the figures that it links to.
 
     Raises:
         MissingExtraError: jinja2 or plotly is not installed.
     """
+    return _rendered("page.html.jinja", _SCRIPTS, page_contents(run, trace, drawn), as_json(payload(trace)))
+
+
+def steering_text(
+    run: RunFolder,
+    steered: SteeringRun,
+    found: Sequence[Finding],
+    beside: SteeringFolder,
+    *,
+    drawn: SteeringFigures | None = None,
+) -> str:
+    """The page of a steering run as HTML; `drawn` are the figures that it links to.
+
+    Raises:
+        MissingExtraError: jinja2 or plotly is not installed.
+    """
+    page = steering_contents(run, steered, found, beside, drawn or SteeringFigures())
+    return _rendered("steering.html.jinja", _STEERING_SCRIPTS, page, as_json(steering_payload(steered, found)))
+
+
+def _rendered(template: str, scripts: Sequence[str], page: object, content: str) -> str:
+    environment = _environment()
     from markupsafe import Markup
 
-    environment, page, content = _environment(), page_contents(run, trace, drawn), as_json(payload(trace))
     # Only our own files and what `as_json` made harmless are markup; everything else is escaped by the template.
-    return environment.from_string(
-        _asset("page.html.jinja")
+    return environment.get_template(
+        template
     ).render(
         page=page,
         colours=[(name, colour, asdict(DARK)[name]) for name, colour in asdict(LIGHT).items()],
         css=Markup(_asset("page.css")),  # noqa: S704
-        script=Markup("\n".join(map(_asset, _SCRIPTS))),  # noqa: S704
+        script=Markup("\n".join(map(_asset, scripts))),  # noqa: S704
         content=Markup(content),  # noqa: S704
         plotly=Markup(_plotly()),  # noqa: S704
         # Unpredictable for whoever wrote the run's texts, yet equal for equal reports.
@@ -93,10 +130,10 @@ def page_text(run: RunFolder, trace: Trace, *, drawn: Sequence[FigureFile] = ())
 
 def _environment() -> "Environment":
     try:
-        from jinja2 import Environment, StrictUndefined
+        from jinja2 import Environment, FunctionLoader, StrictUndefined
     except ImportError:
         raise MissingExtraError.of("jinja2", extra="report", purpose="writing a report") from None
-    return Environment(autoescape=True, undefined=StrictUndefined)
+    return Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(_asset))
 
 
 @cache

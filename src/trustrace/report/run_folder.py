@@ -1,7 +1,7 @@
 """What a run folder holds, read and checked before anything is drawn."""
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from trustrace.core.errors import RunError
 from trustrace.core.measurements import Measurement
 
 COLUMNS = tuple(field.name for field in fields(Measurement))
+_UNSAID = {field.name: field.default for field in fields(Measurement) if field.default is not MISSING}
+"""What a table says that was written before it had the column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,9 @@ def _read_table(path: Path) -> pa.Table:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise RunError(f"{path} is not a Parquet file: {error}; run the study again to rebuild it") from None
+    for name, value in _UNSAID.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array([value] * table.num_rows, type=pa.scalar(value).type))
     missing = [name for name in COLUMNS if name not in table.column_names]
     if missing:
         raise RunError(f"{path}: columns {missing} are missing; a table of measurements has {list(COLUMNS)}")
