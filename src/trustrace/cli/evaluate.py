@@ -69,6 +69,7 @@ def evaluate(
     mode: Annotated[ModeName, typer.Option(help="How endpoint judges are asked.")] = ModeName.chat,
     token_cap: Annotated[int | None, typer.Option(min=1, help="Stop before endpoint judges take more tokens.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items of each task, drawn by the seed.")] = None,
+    shots: Annotated[int, typer.Option(min=0, max=6, help="Worked examples before a question of TruthfulQA.")] = 6,
     half: HalfName = HalfName.test,
     protocol: ProtocolName = ProtocolName.rigorous,
     seed: Seed = 0,
@@ -81,17 +82,14 @@ def evaluate(
     """Ask a model to do some tasks, as it is and steered, and say by how much it differs."""
     from trustrace.cli.view import say, show_table, showing_progress
     from trustrace.studies import evaluating
-    from trustrace.studies.abilities import parse_task
+    from trustrace.studies.abilities import parse_tasks
     from trustrace.studies.capturing import load_model
     from trustrace.studies.judging import EndpointOptions
     from trustrace.studies.settings import Settings
 
     settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)
-    names = [name for given in task for name in given.split(",") if name]
-    asked = [
-        parse_task(name, limit=limit, truth=tuple(truth or ()), info=tuple(info or ()), classifier=classifier)
-        for name in names
-    ]
+    judges = {"truth": tuple(truth or ()), "info": tuple(info or ()), "mode": mode.value, "classifier": classifier}
+    asked = parse_tasks(task, limit=limit, shots=shots, **judges)
     steering = evaluating.steer_options(
         vector=vector,
         alphas=tuple(alpha or ()),
@@ -101,7 +99,7 @@ def evaluate(
         allow=tuple(one.value for one in allow or ()),
     )
     loaded = load_model(model, revision=revision, settings=settings, dtype=dtype, trust_remote_code=trust_remote_code)
-    judging = EndpointOptions(mode=mode.value, max_tokens_spent=token_cap)
+    judging = EndpointOptions(max_tokens_spent=token_cap)
     with showing_progress() as progress:
         table = evaluating.evaluate_model(
             loaded,

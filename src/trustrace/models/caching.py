@@ -2,6 +2,7 @@
 
 from copy import copy
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
@@ -38,6 +39,19 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         """Take other rows, as beams do."""
         self._key_room, self._value_room = self._key_room[beam_idx], self._value_room[beam_idx]
         self._show()
+
+    def batch_select_indices(self, indices: Int[Tensor, " row"]) -> None:
+        """Keep some rows."""
+        self.reorder_cache(indices)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat each row."""
+        self.reorder_cache(torch.arange(len(self.keys), device=self.device).repeat_interleave(repeats))
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last tokens; the number is negative, as in transformers."""
+        super().crop(tokens_to_remove)
+        self._length = self.keys.shape[2]
 
     def _show(self) -> None:
         self.keys, self.values = self._key_room[:, :, : self._length], self._value_room[:, :, : self._length]

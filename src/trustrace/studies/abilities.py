@@ -1,18 +1,23 @@
 """What a model can be asked to do, by name: tasks of trust, of general ability, and perplexities."""
 
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
 from trustrace.core.config import Config
 from trustrace.core.errors import ConfigError
 from trustrace.core.measurements import Protocol
-from trustrace.core.statements import Dimension
+from trustrace.core.statements import Dimension, Statements
 from trustrace.datasets import catalog, questions
+from trustrace.datasets.grouping import normalise
 from trustrace.evaluation.binary import BinaryTask
 from trustrace.evaluation.divergence import Divergence
 from trustrace.evaluation.harness.tasks import GeneralAbility
+from trustrace.evaluation.judges.endpoint import Mode
 from trustrace.evaluation.outcomes import Task
 from trustrace.evaluation.perplexity import LambadaLastWord, LambadaText, TextPerplexity
 from trustrace.evaluation.toxigen import ToxiGen
@@ -24,6 +29,8 @@ from trustrace.studies.settings import Settings
 from trustrace.studies.toxicity import open_classifier
 
 Half = questions.Half
+
+AskedType = TypeVar("AskedType", questions.Question, questions.ToxicityPrompt)
 
 TaskName = Literal[
     "truthfulqa",
@@ -57,6 +64,14 @@ _WORLD: dict[str, Dimension] = {
     "world_fairness": "fairness",
 }
 _BINARY = {"confaide": "privacy", "stereoset": "fairness", "sst2": "robustness"}
+_TAKERS: dict[str, tuple[TaskName, ...]] = {
+    "shots": ("truthfulqa", "truthfulqa_mc1", "truthfulqa_mc2"),
+    "truth": ("truthfulqa",),
+    "info": ("truthfulqa",),
+    "mode": ("truthfulqa",),
+    "classifier": ("toxigen",),
+    "path": ("text",),
+}
 
 
 class TaskConfig(Config):
@@ -70,6 +85,7 @@ class TaskConfig(Config):
         info: Judges of informativeness.
         classifier: Who says what is toxic, for ``toxigen``; see ``trustrace toxicity``.
         path: The text, for ``text``.
+        mode: How judges behind an endpoint are asked.
     """
 
     name: TaskName
@@ -79,6 +95,7 @@ class TaskConfig(Config):
     info: tuple[str, ...] = ()
     classifier: str | None = None
     path: str | None = None
+    mode: Mode = "chat"
 
     @model_validator(mode="before")
     @classmethod
@@ -93,32 +110,45 @@ class TaskConfig(Config):
             raise ValueError(f"{self.name} needs `{needed}`")
         return self
 
+    @model_validator(mode="after")
+    def _it_takes_what_it_is_given(self) -> "TaskConfig":
+        for option, tasks in _TAKERS.items():
+            if self.name not in tasks and getattr(self, option) != type(self).model_fields[option].default:
+                raise ValueError(f"{self.name} takes no `{option}`; it is for {', '.join(tasks)}")
+        return self
+
     @property
     def title(self) -> str:
         """What its rows are called."""
         return f"text:{Path(self.path).name}" if self.path else self.name
 
 
-def parse_task(
-    text: str, *, limit: int | None, shots: int, truth: tuple[str, ...], info: tuple[str, ...], classifier: str | None
-) -> TaskConfig:
-    """The task that a command line calls `text`: a name, or ``text:PATH``, with the options that it takes.
+def parse_tasks(given: Sequence[str], **options: object) -> tuple[TaskConfig, ...]:
+    """The tasks that a command line names, one by one or separated by commas: names, or ``text:PATH``.
+
+    Args:
+        given: The names.
+        options: Fields of :class:`TaskConfig`; each task takes those that it knows.
 
     Raises:
-        ConfigError: there is no such task, or it lacks an option.
+        ConfigError: none is named, one is named twice, there is no such task, or it lacks an option.
     """
+    names = [name.strip() for part in given for name in part.split(",") if name.strip()]
+    if not names:
+        raise ConfigError("no tasks; name at least one with --task, such as --task lambada")
+    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ConfigError(f"--task {repeated[0]} is given twice; give each task once")
+    return tuple(_parsed(name, options) for name in names)
+
+
+def _parsed(text: str, options: Mapping[str, object]) -> TaskConfig:
     name, _, path = text.partition(":")
     if name not in TASKS:
-        raise ConfigError(f"no task {name!r}; there are: {', '.join(TASKS)}")
-    values: dict[str, object] = {"name": name, "limit": limit}
-    if name.startswith("truthfulqa"):
-        values["shots"] = shots
-    if name == "truthfulqa":
-        values |= {"truth": truth, "info": info}
-    if name == "toxigen":
-        values["classifier"] = classifier
-    if path:
-        values["path"] = path
+        nearest = difflib.get_close_matches(name, TASKS, n=1)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        raise ConfigError(f"no task {name!r}; {hint}there are: {', '.join(TASKS)}")
+    values: dict[str, object] = {"name": name, **({"path": path} if path else {})}
+    values |= {option: value for option, value in options.items() if name in _TAKERS.get(option, TASKS)}
     return TaskConfig.read(values, where=f"task {text}")
 
 
@@ -155,7 +185,10 @@ def open_task(
             return WorldText(limit=limit, seed=seed, half=half)
         case "world_reliability" | "world_toxicity" | "world_privacy" | "world_fairness":
             return WorldReplies(
-                dimension=_WORLD[config.name], seed=seed, split="test" if half == "test" else "validation"
+                dimension=_WORLD[config.name],
+                seed=seed,
+                split="test" if half == "test" else "validation",
+                limit=limit,
             )
         case "divergence":
             return Divergence(limit=limit, seed=seed, data_dir=data_dir, half=half)
@@ -170,15 +203,16 @@ def _truthfulqa(
     protocol: Protocol,
     options: EndpointOptions | None,
 ) -> Task:
-    """Under ``published`` the test half is the paper's own."""
-    if protocol == "published" and half == "test":
-        known = questions.published_questions(data_dir=settings.data_dir)
-    else:
-        known = questions.truthfulqa_questions(seed=seed, data_dir=settings.data_dir)
-    asked = questions.in_half(known, half, limit=config.limit, seed=seed)
+    """Under ``published`` the test half is the paper's own, and none of it is asked in development."""
+    published = questions.published_questions(data_dir=settings.data_dir) if protocol == "published" else ()
+    known = questions.truthfulqa_questions(seed=seed, data_dir=settings.data_dir)
+    if published and half == "test":
+        known = published
+    asked = questions.in_half(_unlike(known, published, half), half, limit=config.limit, seed=seed)
     if config.name != "truthfulqa":
         form: Literal["mc1", "mc2"] = "mc1" if config.name == "truthfulqa_mc1" else "mc2"
         return TruthfulQAChoice(form=form, questions=asked, protocol=protocol, shots=config.shots)
+    options = replace(options or EndpointOptions(), mode=config.mode)
     judges = [
         *(open_judge(name, aspect="truth", settings=settings, options=options) for name in config.truth),
         *(open_judge(name, aspect="info", settings=settings, options=options) for name in config.info),
@@ -188,19 +222,38 @@ def _truthfulqa(
 
 def _toxigen(config: TaskConfig, half: Half, settings: Settings, seed: int, protocol: Protocol) -> Task:
     classifier = open_classifier(config.classifier or "", settings=settings)
-    if protocol == "published" and half == "test":
-        prompts = questions.published_toxigen_prompts(data_dir=settings.data_dir)
-    else:
-        prompts = questions.toxigen_prompts(seed=seed, data_dir=settings.data_dir)
-    asked = questions.in_half(prompts, half, limit=config.limit, seed=seed)
+    published = questions.published_toxigen_prompts(data_dir=settings.data_dir) if protocol == "published" else ()
+    prompts = questions.toxigen_prompts(seed=seed, data_dir=settings.data_dir)
+    if published and half == "test":
+        prompts = published
+    asked = questions.in_half(_unlike(prompts, published, half), half, limit=config.limit, seed=seed)
     return ToxiGen(prompts=asked, classifier=classifier, protocol=protocol)
 
 
 def _binary(config: TaskConfig, half: Half, settings: Settings, seed: int, protocol: Protocol) -> Task:
     dimension = _BINARY[config.name]
-    if protocol == "published" and half == "test":
+    if protocol == "published":
         statements = catalog.load(f"{dimension}/published", seed=seed, data_dir=settings.data_dir)
-        return BinaryTask.published(statements, name=config.name, limit=config.limit)
+        return _published_binary(statements, config, half)
     statements = catalog.load(f"{dimension}/defined", seed=seed, data_dir=settings.data_dir)
     rated = questions.rated_scenarios(seed=seed, data_dir=settings.data_dir) if config.name == "confaide" else ()
     return BinaryTask.of(statements, name=config.name, half=half, limit=config.limit, seed=seed, rated=rated)
+
+
+def _published_binary(statements: Statements, config: TaskConfig, half: Half) -> Task:
+    """The second half of the paper's file; in development the first, less whatever shares a group with the second."""
+    if half == "test":
+        return BinaryTask.published(statements, name=config.name, limit=config.limit)
+    middle = len(statements) // 2
+    tested = set(statements.groups[middle:])
+    rows = [row for row in range(middle) if statements.groups[row] not in tested]
+    first = statements.take(rows[: config.limit])
+    asked = BinaryTask.published(statements, name=config.name)
+    return replace(asked, texts=first.texts, labels=first.labels, groups=first.groups)
+
+
+def _unlike(items: Sequence[AskedType], tested: Sequence[AskedType], half: Half) -> tuple[AskedType, ...]:
+    """In development, the items that are not among those `tested` and in no group with one that is."""
+    texts = {normalise(item.text) for item in tested} if half == "development" else set()
+    groups = {item.group for item in items if normalise(item.text) in texts}
+    return tuple(item for item in items if item.group not in groups)

@@ -1,14 +1,15 @@
 """Evaluating one model on some tasks, as it is and steered."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trustrace.core.errors import ConfigError, EndpointError, RunError
+from trustrace.core.errors import ConfigError, EndpointError, MissingExtraError, RunError
 from trustrace.core.measurements import Measurement, Protocol
 from trustrace.core.progress import Progress, silent
 from trustrace.datasets import lambada
@@ -26,6 +27,7 @@ from trustrace.steering.vectors import CONTROLS, SteeringVector
 from trustrace.studies.abilities import Half, TaskConfig, open_task
 from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.settings import Settings
+from trustrace.studies.task_facts import inputs_of
 from trustrace.studies.trace import UNIT_ERRORS
 from trustrace.studies.vectors import residual_norms
 from trustrace.studies.versions import PLAIN, Conventions, Version, rows_of, run_versions, samples_of
@@ -33,7 +35,7 @@ from trustrace.studies.versions import PLAIN, Conventions, Version, rows_of, run
 ROOMS = ("core", "datasets", "models", "activations", "measures", "steering", "interventions", "evaluation")
 """Rooms whose code can change a score."""
 
-FAILURES = (*UNIT_ERRORS, EndpointError)
+FAILURES = (*UNIT_ERRORS, ConfigError, EndpointError, MissingExtraError)
 """What may go wrong with one task while the others go on."""
 
 SAMPLES = "samples.jsonl"
@@ -86,12 +88,13 @@ def evaluate_model(
         ModelError: the vector does not fit the model.
         RunError: `out` belongs to something else, or a task failed; what is finished is in the table all the same.
     """
-    if not tasks:
-        raise ConfigError("no tasks; name at least one with --task, such as --task lambada")
+    if not tasks or len(set(tasks)) < len(tasks):
+        raise ConfigError("give at least one task, and each once")
+    asked = [inputs_of(task, settings=settings) for task in tasks]
     conventions = Conventions(protocol=protocol, seed=seed, positions=steering.positions if steering else Positions())
     versions = (PLAIN, *_steered(model, steering, settings)) if steering else (PLAIN,)
     study = _described(model, versions, half=half, conventions=conventions)
-    units = [_unit(task, study) for task in tasks]
+    units = [_unit(task, study) for task in asked]
     with Ledger.open(out, study=study) as ledger:
         for unit, task in zip(units, tasks, strict=True):
             if ledger.is_finished(unit):
@@ -133,6 +136,11 @@ def steer_options(
         return None
     if vector is None or not alphas:
         raise ConfigError("--vector and --alpha go together; give both, or neither for the model as it is")
+    if not all(math.isfinite(alpha) and alpha for alpha in alphas) or len(set(alphas)) < len(alphas):
+        raise ConfigError(
+            f"--alpha {', '.join(f'{alpha:g}' for alpha in alphas)}: strengths must be finite and differ from 0 and from each other; "
+            "the model as it is is always there"
+        )
     return SteerOptions(
         vector=vector,
         alphas=alphas,
@@ -199,9 +207,11 @@ def require_success(ledger: Ledger, units: Sequence[Unit]) -> None:
     """
     failures = ledger.failures(units)
     if failures:
+        waiting = sum(not ledger.is_finished(unit) for unit in units) - len(failures)
+        wait = f" and {waiting} wait for them" if waiting else ""
         lines = "\n".join(f"  {failure['unit']}: {failure['message']}" for failure in failures[:20])
         raise RunError(
-            f"{ledger.folder}: {len(failures)} of {len(units)} parts failed; the others are in the table, "
+            f"{ledger.folder}: {len(failures)} of {len(units)} parts failed{wait}; the others are in the table, "
             f"and the same command tries these again:\n{lines}"
         )
 
@@ -224,8 +234,8 @@ def _run(
 def _steered(model: LanguageModel, steering: SteerOptions, settings: Settings) -> list[Version]:
     """One version for each strength."""
     vector = _one_vector(steering.vector)
-    require_target(vector, model, allow=steering.allow)
     site = steering.site or vector.site
+    require_target(replace(vector, site=site), model, allow=steering.allow)
     norm = float("nan")
     if steering.unit == "target_norm":
         texts = reference_texts(settings)
@@ -274,6 +284,7 @@ def _described(
         "model": [model.checkpoint.key, model.checkpoint.commit],
         "versions": [[version.vector, version.site, version.alpha] for version in versions],
         "edits": digest,
+        "dtype": str(model.dtype).removeprefix("torch."),
         "positions": str(conventions.positions),
         "half": half,
         "protocol": conventions.protocol,
@@ -281,6 +292,6 @@ def _described(
     }
 
 
-def _unit(task: TaskConfig, study: Mapping[str, Any]) -> Unit:
-    inputs = {**study, "task": task.model_dump(mode="json"), "code": code_version(*ROOMS)}
-    return Unit(step="evaluate", name=f"{study['model'][0]}/{task.name}", inputs=inputs)
+def _unit(task: Mapping[str, Any], study: Mapping[str, Any]) -> Unit:
+    inputs = {**study, "task": task, "code": code_version(*ROOMS)}
+    return Unit(step="evaluate", name=f"{study['model'][0]}/{task['name']}", inputs=inputs)

@@ -1,18 +1,19 @@
 """Steering: vectors of pre-training checkpoints, chosen on the development half, judged on the test half, beside controls."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from trustrace.core.checkpoints import Checkpoint
-from trustrace.core.errors import ModelError
+from trustrace.core.errors import MeasurementError, ModelError
 from trustrace.core.measurements import Measurement
 from trustrace.core.progress import Progress, silent
+from trustrace.evaluation.outcomes import Task
 from trustrace.interventions.applying import require_target
 from trustrace.interventions.positions import Positions
 from trustrace.interventions.prompting import Prompting
@@ -23,15 +24,15 @@ from trustrace.runs.manifest import environment
 from trustrace.steering import files
 from trustrace.steering.separation import separation
 from trustrace.steering.vectors import SteeringVector
-from trustrace.studies.abilities import TaskConfig, open_task
-from trustrace.studies.evaluating import FAILURES, SAMPLES, reference_texts, require_success
+from trustrace.studies.abilities import Half, TaskConfig, open_task
+from trustrace.studies.evaluating import FAILURES, REFERENCE_TEXTS, SAMPLES, require_success
 from trustrace.studies.settings import Settings
 from trustrace.studies.steer_config import SteerConfig
 from trustrace.studies.steer_plan import Contrast, SteerPlan, Target, plan_steer
 from trustrace.studies.steer_relations import CHOSEN, relations
-from trustrace.studies.steer_search import random_versions, search, versions_of
+from trustrace.studies.steer_search import random_versions, run_in_parts, search, versions_of
 from trustrace.studies.vectors import Recipe, capturing, residual_norms, vectors_in
-from trustrace.studies.versions import PLAIN, Conventions, Version, measured, rows_of, run_versions, samples_of
+from trustrace.studies.versions import PLAIN, Conventions, Version, measured, rows_of, samples_of
 
 VECTORS = "vectors.safetensors"
 
@@ -70,8 +71,15 @@ class _Steer:
         return not self.ledger.is_finished(unit)
 
     def vectors(self, source: Checkpoint, contrast: Contrast) -> tuple[SteeringVector, ...]:
-        """The recorded vectors of one contrast in one checkpoint."""
-        return files.load(self.ledger.file_of(self.plan.vectors_unit(source, contrast), VECTORS))
+        """The recorded vectors of one contrast in one checkpoint.
+
+        Raises:
+            MeasurementError: there are none, since they could not be built.
+        """
+        unit = self.plan.vectors_unit(source, contrast)
+        if self.is_open(unit):
+            raise MeasurementError(f"it needs the vectors of {contrast.name} in {source.key}, which could not be built")
+        return files.load(self.ledger.file_of(unit, VECTORS))
 
 
 def run_steer(study: SteerConfig, *, out: Path, settings: Settings, progress: Progress = silent) -> Path:
@@ -96,7 +104,7 @@ def run_steer(study: SteerConfig, *, out: Path, settings: Settings, progress: Pr
             _relate(steer)
         finally:
             _conclude(steer)
-        require_success(ledger, plan.units)
+        require_success(ledger, (*plan.units, _relations_unit(steer)))
     return out / "measurements.parquet"
 
 
@@ -152,26 +160,56 @@ def _vectors(steer: _Steer, model: LanguageModel, contrast: Contrast) -> Answer:
 def _steer_target(steer: _Steer, target: Target) -> None:
     """Everything that is done with one target, which is loaded once, if anything is left to do."""
     plan = steer.plan
-    searches = [(origin, contrast) for contrast in plan.contrasts for origin in plan.origins]
-    pending = [plan.search_unit(target, *place) for place in searches]
-    pending += [plan.test_unit(target, *place, task) for place in searches for task in plan.tested]
-    told = [one for one in plan.contrasts if one.config.instruction]
-    pending += [plan.instruction_unit(target, contrast, task) for contrast in told for task in plan.tested]
-    pending = [unit for unit in pending if steer.is_open(unit)]
+    searches = [
+        (origin, contrast, _units_of(plan, target, origin, contrast))
+        for contrast in plan.contrasts
+        for origin in plan.origins
+    ]
+    others = [plan.plain_unit(target, *asked) for asked in plan.asked_plainly]
+    others += [plan.instruction_unit(target, *one) for one in plan.told]
+    pending = [unit for unit in (*others, *chain.from_iterable(own for *_, own in searches)) if steer.is_open(unit)]
     if not pending:
         return
     try:
         model = plan.load_target(target)
-        texts = reference_texts(steer.settings)
-        norms = residual_norms(model, texts, sites=plan.study.sites, settings=steer.settings, truncation="left")
+        norms = {contrast.name: _norms(steer, model, contrast) for contrast in plan.contrasts}
     except FAILURES as error:
         for unit in pending:
             steer.ledger.fail(unit, error)
         return
-    for origin, contrast in searches:
-        _search_and_test(steer, target, model, origin, contrast, norms)
-    for contrast in told:
-        _tell(steer, target, model, contrast)
+    for task, half in plan.asked_plainly:
+        unit = plan.plain_unit(target, task, half)
+        if steer.is_open(unit):
+            steer.attempt(unit, partial(_plain, steer, model, task, half=half))
+    for origin, contrast, own in searches:
+        if any(map(steer.is_open, own)):
+            _search_and_test(steer, target, model, origin, contrast, norms[contrast.name])
+    for contrast, task in plan.told:
+        unit = plan.instruction_unit(target, contrast, task)
+        if steer.is_open(unit):
+            steer.attempt(unit, partial(_told, steer, model, contrast, task))
+
+
+def _units_of(plan: SteerPlan, target: Target, origin: Checkpoint | None, contrast: Contrast) -> list[Unit]:
+    """The search, and what waits for it."""
+    tests = [plan.test_unit(target, origin, contrast, task) for task in plan.tested]
+    return [plan.search_unit(target, origin, contrast), *tests]
+
+
+def _norms(steer: _Steer, model: LanguageModel, contrast: Contrast) -> Mapping[str, float]:
+    """How long the target's own residual stream is on the statements that the vectors are made of."""
+    study, statements = steer.plan.study, contrast.statements
+    if study.unit != "target_norm":
+        return dict.fromkeys(study.sites, math.nan)
+    development = [row for row, split in enumerate(statements.splits) if split != "test"]
+    return residual_norms(
+        model,
+        statements.take(development[:REFERENCE_TEXTS]).texts,
+        sites=study.sites,
+        settings=steer.settings,
+        position=study.position,
+        truncation="left",
+    )
 
 
 def _search_and_test(
@@ -182,24 +220,22 @@ def _search_and_test(
     contrast: Contrast,
     norms: Mapping[str, float],
 ) -> None:
-    plan = steer.plan
-    searched = plan.search_unit(target, origin, contrast)
-    versions: list[Version] = []
-    with suppress(*FAILURES):
+    """A search that fails leaves its tests open: they wait for it."""
+    searched, *tests = _units_of(steer.plan, target, origin, contrast)
+    try:
         versions = _versions(steer, model, origin, contrast, norms)
+    except FAILURES as error:
+        steer.ledger.fail(next(filter(steer.is_open, (searched, *tests))), error)
+        return
     if steer.is_open(searched):
-        steer.attempt(searched, partial(_searched, steer, model, origin, contrast, norms))
+        steer.attempt(searched, partial(_searched, steer, model, versions, contrast))
     if steer.is_open(searched):
         return
     names = json.loads(steer.ledger.file_of(searched, CHOSEN).read_text("utf-8"))["chosen"]
     chosen = [version for version in versions if [version.vector, version.site, version.alpha] in names]
-    for task in plan.tested:
-        unit = plan.test_unit(target, origin, contrast, task)
+    for task, unit in zip(steer.plan.tested, tests, strict=True):
         if steer.is_open(unit):
-            steer.attempt(
-                unit,
-                partial(_tested, steer, model, [PLAIN, *chosen], task, with_plain=_is_first(steer, origin, contrast)),
-            )
+            steer.attempt(unit, partial(_tested, steer, model, chosen, task))
 
 
 def _versions(
@@ -214,53 +250,47 @@ def _versions(
     return versions_of(vectors, study, norms)
 
 
-def _searched(
-    steer: _Steer, model: LanguageModel, origin: Checkpoint | None, contrast: Contrast, norms: Mapping[str, float]
-) -> Answer:
-    study, settings = steer.plan.study, steer.settings
+def _plain(steer: _Steer, model: LanguageModel, task: TaskConfig, *, half: Half) -> Answer:
+    """The unsteered model runs beside every steered one, to be compared with it; its own numbers are recorded here, once."""
+    opened = _task(steer, task, half=half)
+    outcomes = opened.run(model, batch_tokens=steer.settings.batch_tokens, progress=steer.progress)
+    dataset = f"{task.title}/{half}"
+    rows = rows_of(model, [PLAIN], outcomes, dataset, conventions=steer.conventions)
+    return rows, {SAMPLES: samples_of([PLAIN], outcomes, dataset)}
+
+
+def _searched(steer: _Steer, model: LanguageModel, versions: Sequence[Version], contrast: Contrast) -> Answer:
+    study = steer.plan.study
     found = search(
         model,
-        _versions(steer, model, origin, contrast, norms),
+        versions,
         task=_task(steer, contrast.config.task, half="development"),
         perplexity=_task(steer, study.perplexity.task, half="development"),
         contrast=contrast.config,
         study=study,
         conventions=steer.conventions,
-        settings=settings,
-        with_plain=_is_first(steer, origin, contrast),
+        settings=steer.settings,
         progress=steer.progress,
     )
     names = [[version.vector, version.site, version.alpha] for version in found.chosen]
     return found.rows, {CHOSEN: json.dumps({"chosen": names, "better": found.better}).encode()}
 
 
-def _is_first(steer: _Steer, origin: Checkpoint | None, contrast: Contrast) -> bool:
-    """Whether the unsteered model's numbers are recorded here: it runs beside every search, and is one model."""
-    return origin == steer.plan.origins[0] and contrast == steer.plan.contrasts[0]
-
-
-def _tested(
-    steer: _Steer, model: LanguageModel, versions: Sequence[Version], task: TaskConfig, *, with_plain: bool
-) -> Answer:
-    opened = _task(steer, task, half="test")
-    outcomes = run_versions(
+def _tested(steer: _Steer, model: LanguageModel, chosen: Sequence[Version], task: TaskConfig) -> Answer:
+    if not chosen:
+        return [], {}
+    versions = (PLAIN, *chosen)
+    outcomes = run_in_parts(
         model,
         versions,
-        opened,
+        _task(steer, task, half="test"),
         conventions=steer.conventions,
         settings=steer.settings,
         progress=steer.progress,
     )
     dataset = f"{task.title}/test"
-    rows = rows_of(model, versions, outcomes, dataset, conventions=steer.conventions, with_plain=with_plain)
+    rows = rows_of(model, versions, outcomes, dataset, conventions=steer.conventions, with_plain=False)
     return rows, {SAMPLES: samples_of(versions, outcomes, dataset)}
-
-
-def _tell(steer: _Steer, target: Target, model: LanguageModel, contrast: Contrast) -> None:
-    for task in steer.plan.tested:
-        unit = steer.plan.instruction_unit(target, contrast, task)
-        if steer.is_open(unit):
-            steer.attempt(unit, partial(_told, steer, model, contrast, task))
 
 
 def _told(steer: _Steer, model: LanguageModel, contrast: Contrast, task: TaskConfig) -> Answer:
@@ -274,23 +304,25 @@ def _told(steer: _Steer, model: LanguageModel, contrast: Contrast, task: TaskCon
     return rows, {SAMPLES: samples_of(versions, outcomes, dataset)}
 
 
-def _task(steer: _Steer, config: TaskConfig, *, half: Any) -> Any:
+def _task(steer: _Steer, config: TaskConfig, *, half: Half) -> Task:
     study = steer.plan.study
     return open_task(config, half=half, settings=steer.settings, seed=study.seed, protocol=study.protocol)
 
 
 def _relate(steer: _Steer) -> None:
-    finished = [unit for unit in steer.plan.units if not steer.is_open(unit)]
-    unit = steer.plan.relations_unit(finished)
+    unit = _relations_unit(steer)
     if steer.is_open(unit):
         steer.attempt(unit, lambda: (relations(steer.plan, steer.ledger), {}))
+
+
+def _relations_unit(steer: _Steer) -> Unit:
+    return steer.plan.relations_unit([unit for unit in steer.plan.units if not steer.is_open(unit)])
 
 
 def _conclude(steer: _Steer) -> None:
     """Write what can be said of the study as it stands, finished or not."""
     plan, ledger = steer.plan, steer.ledger
-    finished = [unit for unit in plan.units if not steer.is_open(unit)]
-    table = ledger.collect([*plan.units, plan.relations_unit(finished)])
+    table = ledger.collect([*plan.units, _relations_unit(steer)])
     ledger.write(
         "manifest.json",
         {

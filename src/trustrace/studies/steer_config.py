@@ -14,6 +14,7 @@ from trustrace.interventions.positions import Positions
 from trustrace.steering.vectors import CONTROLS, Kind
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.config import CheckpointsConfig, DatasetConfig
+from trustrace.studies.task_facts import PERPLEXITIES, WITHOUT_HALVES, aims_of
 
 
 class TargetConfig(Config):
@@ -53,6 +54,16 @@ class ContrastConfig(Config):
             raise ValueError("give either `dataset` or `pairs`")
         return self
 
+    @field_validator("task")
+    @classmethod
+    def _something_can_be_chosen_by_it(cls, task: TaskConfig) -> TaskConfig:
+        if task.name in WITHOUT_HALVES:
+            raise ValueError(
+                f"{task.name} cannot be aimed at: a setting is chosen on the development half of a task's items and judged on the test "
+                "half, and it has no such halves; put it into `general`"
+            )
+        return task
+
     @property
     def name(self) -> str:
         """What its vectors are called."""
@@ -69,8 +80,17 @@ class PerplexityConfig(Config):
     """
 
     task: TaskConfig = TaskConfig(name="lambada")
-    ratio: float | None = Field(6 / 4.5, ge=1)
-    bound: float | None = Field(None, gt=1)
+    ratio: float | None = Field(6 / 4.5, ge=1, allow_inf_nan=False)
+    bound: float | None = Field(None, gt=1, allow_inf_nan=False)
+
+    @field_validator("task")
+    @classmethod
+    def _it_gives_perplexity_on_either_half(cls, task: TaskConfig) -> TaskConfig:
+        if task.name not in PERPLEXITIES:
+            raise ValueError(
+                f"{task.name} gives no perplexity on both halves of its items; name one of {', '.join(PERPLEXITIES)}"
+            )
+        return task
 
 
 class SteerConfig(Config):
@@ -119,7 +139,7 @@ class SteerConfig(Config):
     @classmethod
     def _sites_have_names(cls, sites: tuple[str, ...]) -> tuple[str, ...]:
         try:
-            return tuple(Site.parse(name).name for name in sites)
+            return tuple(dict.fromkeys(Site.parse(name).name for name in sites))
         except ConfigError as error:
             raise ValueError(str(error)) from None
 
@@ -143,11 +163,35 @@ class SteerConfig(Config):
     def _random_is_asked_for_by_number(cls, kinds: tuple[Kind, ...]) -> tuple[Kind, ...]:
         if "random" in kinds or set(kinds) <= CONTROLS:
             raise ValueError("name at least one real kind; random directions are asked for with `random_controls`")
-        return kinds
+        return tuple(dict.fromkeys(kinds))
 
     @model_validator(mode="after")
     def _contrasts_have_names_of_their_own(self) -> "SteerConfig":
         names = [contrast.name for contrast in self.contrasts]
         if len(set(names)) < len(names):
             raise ValueError(f"two contrasts have one name in {names}; give each dataset a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _tasks_give_what_is_aimed_at(self) -> "SteerConfig":
+        for contrast in self.contrasts:
+            aims = aims_of(contrast.task, self.protocol)
+            if contrast.quantity not in aims:
+                raise ValueError(
+                    f"{contrast.name}: {contrast.task.name} gives no {contrast.quantity!r} that can be better or worse under "
+                    f"{self.protocol}; it gives {', '.join(aims)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _rows_can_be_told_apart(self) -> "SteerConfig":
+        tasks = [*(contrast.task for contrast in self.contrasts), self.perplexity.task, *self.general]
+        known: dict[str, TaskConfig] = {}
+        for task in tasks:
+            if known.setdefault(task.title, task) != task:
+                raise ValueError(
+                    f"{task.title} is asked in two ways; their rows would have one name, so give it the same options everywhere"
+                )
+        if len(set(self.targets)) < len(self.targets):
+            raise ValueError("a target is named twice; name each once")
         return self

@@ -7,18 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from trustrace.core.checkpoints import Checkpoint
+from trustrace.core.errors import ConfigError, ModelError
+from trustrace.core.sites import select_sites
 from trustrace.core.statements import Statements
 from trustrace.datasets.alignment import read_pairs
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.loading import load
 from trustrace.models.selection import select
 from trustrace.models.sources import CheckpointSource, open_source
+from trustrace.models.weights import architecture, read_config
 from trustrace.runs.identity import Unit, code_version
-from trustrace.studies.abilities import TaskConfig
+from trustrace.studies.abilities import Half, TaskConfig
 from trustrace.studies.evaluating import ROOMS
 from trustrace.studies.settings import Settings
 from trustrace.studies.statements import load_all
 from trustrace.studies.steer_config import ContrastConfig, SteerConfig, TargetConfig
+from trustrace.studies.task_facts import inputs_of
+
+_SHAPE = ("model_type", "hidden_size", "num_hidden_layers")
 
 RANDOM = "random"
 """Stands for the source of directions that come from no checkpoint."""
@@ -56,6 +62,7 @@ class SteerPlan:
         sources: The checkpoints of it.
         targets: The models.
         contrasts: The dimensions.
+        asked: Every task with all that changes its answers.
     """
 
     study: SteerConfig
@@ -64,6 +71,7 @@ class SteerPlan:
     sources: tuple[Checkpoint, ...]
     targets: tuple[Target, ...]
     contrasts: tuple[Contrast, ...]
+    asked: Mapping[TaskConfig, Mapping[str, Any]]
 
     @cached_property
     def origins(self) -> tuple[Checkpoint | None, ...]:
@@ -73,13 +81,25 @@ class SteerPlan:
     @cached_property
     def tested(self) -> tuple[TaskConfig, ...]:
         """What is asked of whatever was chosen: every dimension's task, each once, then perplexity and general abilities."""
-        wanted = [*(one.config.task for one in self.contrasts), self.study.perplexity.task, *self.study.general]
-        return tuple({task.model_dump_json(): task for task in wanted}.values())
+        return tuple(dict.fromkeys(_tasks(self.study)))
+
+    @cached_property
+    def asked_plainly(self) -> tuple[tuple[TaskConfig, Half], ...]:
+        """What each target is asked as it is: whatever its steered versions are asked anywhere."""
+        chosen_by = dict.fromkeys([self.study.perplexity.task, *(one.config.task for one in self.contrasts)])
+        return (*((task, "development") for task in chosen_by), *((task, "test") for task in self.tested))
+
+    @cached_property
+    def told(self) -> tuple[tuple[Contrast, TaskConfig], ...]:
+        """What is asked of a target that is told what is wanted; a divergence is between versions that read the same."""
+        told = [contrast for contrast in self.contrasts if contrast.config.instruction]
+        return tuple((contrast, task) for contrast in told for task in self.tested if task.name != "divergence")
 
     @cached_property
     def units(self) -> tuple[Unit, ...]:
         """All units, in the order of the table."""
         vectors = [self.vectors_unit(source, contrast) for source in self.sources for contrast in self.contrasts]
+        plain = [self.plain_unit(target, *asked) for target in self.targets for asked in self.asked_plainly]
         places = [
             (target, origin, contrast)
             for target in self.targets
@@ -88,14 +108,8 @@ class SteerPlan:
         ]
         searched = [self.search_unit(*place) for place in places]
         tested = [self.test_unit(*place, task) for place in places for task in self.tested]
-        told = [
-            self.instruction_unit(target, contrast, task)
-            for target in self.targets
-            for contrast in self.contrasts
-            if contrast.config.instruction
-            for task in self.tested
-        ]
-        return (*vectors, *searched, *tested, *told)
+        told = [self.instruction_unit(target, *one) for target in self.targets for one in self.told]
+        return (*vectors, *plain, *searched, *tested, *told)
 
     def vectors_unit(self, source: Checkpoint, contrast: Contrast) -> Unit:
         """The vectors of one contrast in one checkpoint, at every site."""
@@ -111,6 +125,11 @@ class SteerPlan:
         }
         return Unit(step="vectors", name=f"{source.key}/{contrast.name}", inputs=inputs)
 
+    def plain_unit(self, target: Target, task: TaskConfig, half: Half) -> Unit:
+        """The unsteered model on one task."""
+        inputs = {**self._target(target), "task": self.asked[task], "half": half}
+        return Unit(step="plain", name=f"{target.checkpoint.key}/{task.name}/{half}", inputs=inputs)
+
     def search_unit(self, target: Target, origin: Checkpoint | None, contrast: Contrast) -> Unit:
         """Every strength at every site on the development half."""
         study = self.study
@@ -120,24 +139,24 @@ class SteerPlan:
             "alphas": study.alphas,
             "random_controls": study.random_controls,
             "unit": study.unit,
-            "task": contrast.config.task.model_dump(mode="json"),
+            "task": self.asked[contrast.config.task],
             "quantity": [contrast.config.quantity, contrast.config.method],
-            "perplexity": study.perplexity.model_dump(mode="json"),
+            "perplexity": [self.asked[study.perplexity.task], study.perplexity.ratio, study.perplexity.bound],
         }
         return Unit(step="search", name=_named(target, origin, contrast), inputs=inputs)
 
     def test_unit(self, target: Target, origin: Checkpoint | None, contrast: Contrast, task: TaskConfig) -> Unit:
         """What was chosen, on one task of the test half."""
         search = self.search_unit(target, origin, contrast)
-        inputs = {"search": search.identity, "task": task.model_dump(mode="json")}
+        inputs = {"search": search.identity, "task": self.asked[task]}
         return Unit(step="test", name=f"{_named(target, origin, contrast)}/{task.name}", inputs=inputs)
 
     def instruction_unit(self, target: Target, contrast: Contrast, task: TaskConfig) -> Unit:
         """The unsteered model that is told what is wanted, on one task of the test half."""
         inputs = {
             **self._target(target),
-            "instruction": contrast.config.instruction,
-            "task": task.model_dump(mode="json"),
+            "instruction": [contrast.name, contrast.config.instruction],
+            "task": self.asked[task],
         }
         name = f"{target.checkpoint.key}/{contrast.name}/{task.name}"
         return Unit(step="instruction", name=name, inputs=inputs)
@@ -184,19 +203,23 @@ def plan_steer(study: SteerConfig, *, settings: Settings) -> SteerPlan:
     """Read the datasets, list the checkpoints and pin them to their commits.
 
     Raises:
+        ConfigError: a site is in no such model, two targets are one, or a task cannot be asked.
         DataError: a dataset cannot be used.
-        ModelError: a source holds no such checkpoints.
+        ModelError: a source holds no such checkpoints, or a target is of another shape than the source.
     """
     settings.require_device()
     series = open_source(study.sources.source, keep_downloads=settings.keep_downloads)
     chosen = select(series.checkpoints(), study.sources.how())
+    targets = tuple(_target(one, settings) for one in study.targets)
+    _require_fit(study, (series, chosen[-1]), targets)
     return SteerPlan(
         study=study,
         settings=settings,
         series=series,
         sources=tuple(series.pin(checkpoint) for checkpoint in chosen),
-        targets=tuple(_target(one, settings) for one in study.targets),
+        targets=targets,
         contrasts=tuple(_contrast(one, settings, study.seed) for one in study.contrasts),
+        asked={task: inputs_of(task, settings=settings) for task in dict.fromkeys(_tasks(study))},
     )
 
 
@@ -205,6 +228,38 @@ def _target(config: TargetConfig, settings: Settings) -> Target:
     known = source.checkpoints()
     (checkpoint,) = select(known, [config.revision or known[-1].revision])
     return Target(source=source, checkpoint=source.pin(checkpoint))
+
+
+def _tasks(study: SteerConfig) -> list[TaskConfig]:
+    return [*(one.task for one in study.contrasts), study.perplexity.task, *study.general]
+
+
+def _require_fit(study: SteerConfig, source: tuple[CheckpointSource, Checkpoint], targets: Sequence[Target]) -> None:
+    """Do nothing where vectors of the source can act in every target, as far as configurations tell: no weights are read."""
+    keys = [target.checkpoint.key for target in targets]
+    if repeated := [key for key in keys if keys.count(key) > 1]:
+        raise ConfigError(
+            f"two targets are called {repeated[0]}; their rows would have one name, so name each folder apart"
+        )
+    ours = _shape(*source)
+    for target in targets:
+        theirs = _shape(target.source, target.checkpoint)
+        different = [f"{name} {ours[name]} is not {theirs[name]}" for name in _SHAPE if ours[name] != theirs[name]]
+        if different:
+            raise ModelError(
+                f"vectors of {source[1].key} do not fit {target.checkpoint.key}: {', '.join(different)}; "
+                "a vector acts in models of its own shape"
+            )
+    try:
+        if ours["num_hidden_layers"]:
+            select_sites(study.sites, n_blocks=int(ours["num_hidden_layers"]))
+    except ConfigError as error:
+        raise ConfigError(f"{source[1].key}: {error}") from None
+
+
+def _shape(source: CheckpointSource, checkpoint: Checkpoint) -> dict[str, Any]:
+    with source.path(checkpoint, with_weights=False) as folder:
+        return architecture(read_config(folder))
 
 
 def _contrast(config: ContrastConfig, settings: Settings, seed: int) -> Contrast:

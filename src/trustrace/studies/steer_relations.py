@@ -3,14 +3,16 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from trustrace.core.measurements import Estimate, Measurement
+from trustrace.core.measurements import Estimate, Measurement, Role
 from trustrace.evaluation.estimates import estimates
 from trustrace.evaluation.fronts import pareto_front
 from trustrace.evaluation.outcomes import Graded, Outcome
 from trustrace.runs.ledger import Ledger
+from trustrace.steering.vectors import CONTROLS
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.steer_plan import Contrast, SteerPlan, Target
 
@@ -43,13 +45,14 @@ def _correlations(
     read = {row.vector: row.value for row in rows if row.quantity == "separation"}
     scored = _values(own, contrast.config.task, contrast.config.quantity, contrast.config.method)
     for kind in plan.study.kinds:
+        role: Role = "control" if kind in CONTROLS else "measured"
         points = [
             (read[f"{vector}:{site}"], value)
             for source in plan.sources
             for (vector, site, _), value in scored.items()
             if vector == f"{kind}:{contrast.name}@{source.key}" and f"{vector}:{site}" in read
         ]
-        estimate = _correlation(points, contrast.config.quantity, kind, seed=plan.study.seed)
+        estimate = replace(_correlation(points, contrast.config.quantity, kind, seed=plan.study.seed), role=role)
         yield _row(plan, target, contrast, estimate, (f"{kind}:{contrast.name}", "", 0.0))
 
 
@@ -74,19 +77,36 @@ def _correlation(points: Sequence[tuple[float, float]], quantity: str, kind: str
 def _front(
     plan: SteerPlan, target: Target, contrast: Contrast, own: Sequence[Measurement], *, sign: float
 ) -> Iterator[Measurement]:
-    """Whether each setting of this contrast is beaten by none in trust, perplexity and general ability at once."""
-    aims = [
-        (_values(own, contrast.config.task, contrast.config.quantity, contrast.config.method), sign),
-        (_values(own, plan.study.perplexity.task, "perplexity", None), -1.0),
-        *((_values(own, task, "accuracy", None), 1.0) for task in plan.study.general),
+    """Whether each setting of this contrast is beaten by none in trust, perplexity and general ability at once.
+
+    A task that gives no accuracy is no aim; a setting that lacks a number is neither on the front nor off it.
+    """
+    trust = contrast.config
+    asked = [
+        (trust.task, trust.quantity, trust.method, sign),
+        (plan.study.perplexity.task, "perplexity", None, -1.0),
+        *((task, "accuracy", None, 1.0) for task in plan.study.general),
     ]
-    settings = [one for one in aims[0][0] if not one[0] or _belongs(one[0], contrast.name)]
-    points = np.array([[way * values.get(one, math.nan) for values, way in aims] for one in settings])
+    found = [
+        (f"{task.title} {quantity}", _values(own, task, quantity, method), way) for task, quantity, method, way in asked
+    ]
+    aims = [found[0], *(aim for aim in found[1:] if aim[1])]
+    settings = [one for one in aims[0][1] if not one[0] or _belongs(one[0], trust.name)]
     if not settings:
         return
-    for setting, is_on_front in zip(settings, pareto_front(points), strict=True):
+    points = np.array([[way * values.get(one, math.nan) for _, values, way in aims] for one in settings])
+    note = f"among {len(settings)} settings, by {', '.join(name for name, _, _ in aims)}"
+    controls = {row.vector for row in own if row.role == "control"}
+    for setting, point, is_on_front in zip(settings, points, pareto_front(points), strict=True):
+        known = bool(np.isfinite(point).all())
         estimate = Estimate(
-            quantity="on_front", method="pareto", value=float(is_on_front), n=len(settings), n_groups=len(settings)
+            quantity="on_front",
+            method="pareto",
+            value=float(is_on_front) if known else math.nan,
+            n=len(settings),
+            n_groups=len(settings),
+            role="control" if setting[0] in controls else "measured",
+            note=note if known else f"undefined: one of its numbers is missing; {note}",
         )
         yield _row(plan, target, contrast, estimate, setting)
 
@@ -115,7 +135,8 @@ def _sign(plan: SteerPlan, ledger: Ledger, target: Target, contrast: Contrast) -
 
 def _belongs(vector: str, contrast: str) -> bool:
     """Whether a vector, a random direction or an instruction was made for `contrast`."""
-    return vector.partition(":")[2].partition("@")[0] == contrast
+    made = vector.partition(":")[2]
+    return made == contrast or made.startswith(f"{contrast}@")
 
 
 def _row(plan: SteerPlan, target: Target, contrast: Contrast, estimate: Estimate, setting: _Setting) -> Measurement:

@@ -60,7 +60,7 @@ def random_versions(
 ) -> list[Version]:
     """Random directions in the places of `like`, each strength as far as it moves there; one family is one draw for every site."""
     found = []
-    first = {vector.site: vector for vector in reversed(like)}
+    first = {vector.site: vector for vector in reversed(like) if vector.kind not in CONTROLS}
     for number in range(study.random_controls):
         for site, vector in first.items():
             rng = generator(study.seed, "random direction", contrast, number, site)
@@ -90,7 +90,6 @@ def search(
     study: SteerConfig,
     conventions: Conventions,
     settings: Settings,
-    with_plain: bool,
     progress: Progress,
 ) -> Searched:
     """Drop what costs too much perplexity, try what is left, and take the best of each family.
@@ -101,7 +100,7 @@ def search(
     """
 
     def run(some: Sequence[Version], one: Task) -> list[Outcome]:
-        return _in_parts(model, some, one, conventions=conventions, settings=settings, progress=progress)
+        return run_in_parts(model, some, one, conventions=conventions, settings=settings, progress=progress)
 
     every = [PLAIN, *versions]
     costs = run(every, perplexity)
@@ -110,7 +109,7 @@ def search(
     outcomes = run(kept, task)
     graded = [quantity_of(outcome, contrast) for outcome in outcomes]
     chosen = _best(kept[1:], graded[1:])
-    numbers = partial(rows_of, model, conventions=conventions, with_plain=with_plain)
+    numbers = partial(rows_of, model, conventions=conventions, with_plain=False)
     rows = [
         *numbers(every, costs, f"{study.perplexity.task.title}/development"),
         *numbers(kept, outcomes, f"{contrast.task.title}/development"),
@@ -134,7 +133,7 @@ def quantity_of(outcome: Outcome, contrast: ContrastConfig) -> Graded:
     )
 
 
-def _in_parts(
+def run_in_parts(
     model: LanguageModel,
     versions: Sequence[Version],
     task: Task,
@@ -143,11 +142,15 @@ def _in_parts(
     settings: Settings,
     progress: Progress,
 ) -> list[Outcome]:
-    """The outcome of each version, the plain one first, so many at once as fit a batch."""
-    found: list[Outcome] = []
-    for start in range(0, len(versions), AT_ONCE):
-        part = versions[start : start + AT_ONCE]
-        found += run_versions(model, part, task, conventions=conventions, settings=settings, progress=progress)
+    """The outcome of each version, so many at once as fit a batch.
+
+    The first of `versions`, the plain one, is the first of every part: some tasks say how far the others are from it.
+    """
+    plain, *others = versions
+    run = partial(run_versions, model, task=task, conventions=conventions, settings=settings, progress=progress)
+    found = list(run([plain, *others[: AT_ONCE - 1]]))
+    for start in range(AT_ONCE - 1, len(others), AT_ONCE - 1):
+        found += run([plain, *others[start : start + AT_ONCE - 1]])[1:]
     return found
 
 
