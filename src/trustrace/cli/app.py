@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from trustrace.cli import checkpoints, datasets
+from trustrace.cli import checkpoints, datasets, judges, toxicity, vectors
+from trustrace.cli.evaluate import evaluate
 from trustrace.cli.options import (
     BatchTokens,
     DataDir,
@@ -30,6 +31,10 @@ app = typer.Typer(
 )
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(checkpoints.app, name="checkpoints")
+app.add_typer(vectors.app, name="vectors")
+app.add_typer(judges.app, name="judge")
+app.add_typer(toxicity.app, name="toxicity")
+app.command()(evaluate)
 
 
 @app.command()
@@ -40,14 +45,14 @@ def demo(
         bool, typer.Option(help="A much shorter pre-training: shows that everything works, not what a model learns.")
     ] = False,
 ) -> None:
-    """Pre-train a small model in a controlled world, trace it, and write the report."""
+    """Pre-train a small model in a controlled world, trace it, tune and steer it, and write the reports."""
     from trustrace.cli.view import say, showing_progress
     from trustrace.studies.demo import run_demo
     from trustrace.studies.settings import Settings
 
     with showing_progress() as progress:
-        page = run_demo(out=out, settings=Settings(device=device), quick=quick, progress=progress)
-    say(f"report: {page}")
+        pages = run_demo(out=out, settings=Settings(device=device), quick=quick, progress=progress)
+    say(f"report: {pages.trace}\nreport of steering: {pages.steer}")
 
 
 @app.command()
@@ -91,6 +96,27 @@ def trace(
     settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir, keep_downloads=keep_downloads)
     with showing_progress() as progress:
         table = run_trace(read_study(study, TraceConfig), out=out, settings=settings, progress=progress)
+    say(f"table: {table}\nreport: trustrace report {out}")
+
+
+@app.command()
+def steer(
+    study: Path,
+    out: Out,
+    device: Device = "auto",
+    batch_tokens: BatchTokens = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Steer the models of STUDY with vectors of pre-training checkpoints: choose on development data, judge on test data."""
+    from trustrace.cli.view import say, showing_progress
+    from trustrace.studies.files import read_study
+    from trustrace.studies.settings import Settings
+    from trustrace.studies.steer import run_steer
+    from trustrace.studies.steer_config import SteerConfig
+
+    settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)
+    with showing_progress() as progress:
+        table = run_steer(read_study(study, SteerConfig), out=out, settings=settings, progress=progress)
     say(f"table: {table}\nreport: trustrace report {out}")
 
 

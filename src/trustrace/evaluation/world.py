@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.special import softmax
 
+from trustrace.core.draws import generator
 from trustrace.core.progress import Progress
 from trustrace.core.statements import Dimension, Split
 from trustrace.datasets.world.replies import UNKNOWN, Claimed, claimed, qualities
@@ -59,11 +60,13 @@ class WorldReplies:
         dimension: Reliability, toxicity, privacy or fairness.
         seed: Which world: that of the model's corpus.
         split: Whose claims: ``validation`` to choose a strength by, ``test`` to report.
+        limit: How many of them at most, drawn by the seed.
     """
 
     dimension: Dimension
     seed: int = 0
     split: Split = "test"
+    limit: int | None = None
 
     @property
     def name(self) -> str:
@@ -77,7 +80,9 @@ class WorldReplies:
         Raises:
             ConfigError: nobody claims anything in this dimension.
         """
-        return claimed(self.dimension, seed=self.seed, split=self.split)
+        every = claimed(self.dimension, seed=self.seed, split=self.split)
+        drawn = generator(self.seed, "limit", self.split).permutation(len(every))[: self.limit]
+        return tuple(every[place] for place in sorted(drawn))
 
     def due(self, claim: Claimed) -> str:
         """The verdict of a trustworthy model."""
