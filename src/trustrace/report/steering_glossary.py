@@ -20,6 +20,11 @@ _TASKS = {
     "mmlu": "MMLU",
     "mathqa": "MathQA",
     "race": "RACE",
+    "world_reliability": "World, reliability",
+    "world_toxicity": "World, toxicity",
+    "world_privacy": "World, privacy",
+    "world_fairness": "World, fairness",
+    "world_text": "World, text",
 }
 
 _TERMS = (

@@ -11,7 +11,7 @@ from trustrace.report.steering_glossary import quantity_title, task_title
 from trustrace.report.steering_runs import Family, Setting, SteeringRun
 
 _VERDICTS: dict[Verdict, str] = {
-    "better": "Steering helps, and no {control} does as well.",
+    "better": "Steering helps, and {none} does as well.",
     "no better than random": "Steering helps, but no more than {control}s do.",
     "no better than chance": "No effect that is told from chance.",
     "worse": "Steering makes it worse.",
@@ -24,6 +24,7 @@ def shown(value: float | None) -> str:
     """A number at reading precision: three decimals, fewer where it is large, more where it is small."""
     if value is None or not math.isfinite(value):
         return UNDEFINED
+    value = value or 0.0  # No minus before nothing.
     size = abs(value)
     if size and (size < 0.001 or size >= 1e6):
         return f"{value:.1e}".replace("-", "\u2212")
@@ -59,7 +60,9 @@ def verdict(finding: Finding) -> str:
     """What may be said of the best vector, in one sentence."""
     if finding.best is None and finding.n_tried and not finding.n_allowed:
         return "Nothing was chosen: no setting stayed within the bound on perplexity."
-    return _VERDICTS[finding.verdict].format(control=control_noun(finding))
+    noun, count = control_noun(finding), len(finding.controls)
+    none = f"none of {count} {noun}s" if count > 1 else f"not even the one {noun} that was tried"
+    return _VERDICTS[finding.verdict].format(control=noun, none=none)
 
 
 def control_noun(finding: Finding) -> str:
