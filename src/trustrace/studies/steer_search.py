@@ -60,7 +60,10 @@ def random_versions(
 ) -> list[Version]:
     """Random directions in the places of `like`, each strength as far as it moves there; one family is one draw for every site."""
     found = []
-    first = {vector.site: vector for vector in reversed(like) if vector.kind not in CONTROLS}
+    first: dict[str, SteeringVector] = {}
+    for vector in like:
+        if vector.kind not in CONTROLS:
+            first.setdefault(vector.site, vector)
     for number in range(study.random_controls):
         for site, vector in first.items():
             rng = generator(study.seed, "random direction", contrast, number, site)
