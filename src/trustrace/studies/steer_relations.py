@@ -19,7 +19,7 @@ from trustrace.studies.steer_plan import Contrast, SteerPlan, Target
 CHOSEN = "chosen.json"
 """What a search chose, beside its rows."""
 
-FEWEST = 3
+FEWEST = 5
 """Checkpoints below which a correlation says nothing."""
 
 _Setting = tuple[str, str, float]
