@@ -127,15 +127,21 @@ def plan(
     device: Device = "auto",
     data_dir: DataDir = None,
 ) -> None:
-    """Say what STUDY will cost before it starts: units, downloads, disk, memory, and time from a short calibration."""
+    """Say what STUDY will cost before it starts: its units, and for a trace also downloads, disk, memory and time."""
     from trustrace.cli.view import show_table
     from trustrace.studies.config import TraceConfig
-    from trustrace.studies.files import read_study
+    from trustrace.studies.files import is_steering, read_study
     from trustrace.studies.forecast import forecast
     from trustrace.studies.settings import Settings
+    from trustrace.studies.steer_config import SteerConfig
+    from trustrace.studies.steer_forecast import foresee_steer
 
-    foreseen = forecast(read_study(study, TraceConfig), run=out, settings=Settings(device=device, data_dir=data_dir))
-    show_table(f"plan of {study}", foreseen.as_rows())
+    settings = Settings(device=device, data_dir=data_dir)
+    if is_steering(study):
+        rows = foresee_steer(read_study(study, SteerConfig), settings=settings, run=out)
+    else:
+        rows = forecast(read_study(study, TraceConfig), run=out, settings=settings).as_rows()
+    show_table(f"plan of {study}", rows)
 
 
 @app.command()

@@ -24,6 +24,15 @@ def read_study(path: Path, kind: type[ConfigType]) -> ConfigType:
     return kind.read(_with_variables(read_yaml(path), where=str(path)), where=str(path))
 
 
+def is_steering(path: Path) -> bool:
+    """Whether the YAML file `path` says that it is a steering study; a trace need not say what it is.
+
+    Raises:
+        ConfigError: as for :func:`read_study`.
+    """
+    return bool(read_yaml(path).get("study") == "steer")
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in the YAML file `path`.
 
