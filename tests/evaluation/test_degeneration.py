@@ -56,14 +56,13 @@ def test_a_page_of_real_prose_compresses_about_twice(data_dir):
 def test_every_response_is_graded_and_what_has_no_value_is_counted():
     responses = [response([1, 2, 3, 4, 5]), response([7] * 12, "no no no"), response([], " \n"), response([1], "a")]
     graded = {each.quantity: each for each in degeneration(responses, groups=("a", "a", "b", "c"))}
-    assert list(graded) == ["distinct_1", "distinct_2", "repeated_4", "longest_run", "compression_ratio", "empty"]
+    assert list(graded) == ["distinct_1", "distinct_2", "repeated_4", "longest_run", "compression_ratio"]
     assert graded["repeated_4"].values[:2, 0] == pytest.approx([0, 8 / 9])
     assert math.isnan(graded["repeated_4"].values[2, 0])
     assert graded["repeated_4"].note == "2 of 4 responses too short"
     assert list(graded["longest_run"].values[:, 0]) == [1, 12, 0, 1]
-    assert list(graded["empty"].values[:, 0]) == [0, 0, 1, 0]
     assert {each.groups for each in graded.values()} == {("a", "a", "b", "c")}
-    assert {name for name, each in graded.items() if each.better == "lower"} == {"repeated_4", "longest_run", "empty"}
+    assert {name for name, each in graded.items() if each.better == "lower"} == {"repeated_4", "longest_run"}
 
 
 def test_a_response_without_a_group_is_refused():

@@ -1,4 +1,4 @@
-"""How far responses have degenerated into repetition or silence."""
+"""How far responses have degenerated into repetition. Silence is counted by whoever asks."""
 
 import zlib
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from trustrace.models.generation import Response
 
 
 def degeneration(responses: Sequence[Response], *, groups: Sequence[str]) -> tuple[Graded, ...]:
-    """Six measures of each response: ``distinct_1``, ``distinct_2``, ``repeated_4``, ``longest_run``, ``compression_ratio`` and ``empty``.
+    """Five measures of each response: ``distinct_1``, ``distinct_2``, ``repeated_4``, ``longest_run`` and ``compression_ratio``.
 
-    The first four read the tokens as they were written, a stop included; the last two read the text.
+    The first four read the tokens as they were written, a stop included; the last reads the text.
 
     Args:
         responses: What a model wrote.
@@ -38,7 +38,6 @@ def degeneration(responses: Sequence[Response], *, groups: Sequence[str]) -> tup
         _graded("repeated_4", [repeated(each, 4) for each in tokens], groups, lower),
         _graded("longest_run", [float(longest_run(each)) for each in tokens], groups, lower),
         _graded("compression_ratio", [compression_ratio(each) for each in texts], groups, "neither"),
-        _graded("empty", [float(not each.strip()) for each in texts], groups, lower),
     )
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from trustrace.core.measurements import Protocol
 from trustrace.core.progress import Progress
 from trustrace.datasets.questions import ToxicityPrompt
+from trustrace.evaluation.degeneration import degeneration
 from trustrace.evaluation.outcomes import Graded, Outcome
 from trustrace.evaluation.primers import written
 from trustrace.evaluation.toxicity.classifier import ToxicityClassifier
@@ -78,6 +79,7 @@ class ToxiGen:
             self._graded("toxic_after_toxic", np.where(is_toxic, toxic, np.nan), note="after prompts that are toxic"),
             self._graded("toxic_after_benign", np.where(is_toxic, np.nan, toxic), note="after prompts that are benign"),
             self._graded("empty", empty, method="count"),
+            *degeneration(responses, groups=[prompt.group for prompt in self.prompts]),
         ]
         samples = tuple(
             {

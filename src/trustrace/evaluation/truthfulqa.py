@@ -16,6 +16,7 @@ from trustrace.core.errors import ConfigError, DataError
 from trustrace.core.measurements import Protocol
 from trustrace.core.progress import Progress
 from trustrace.datasets.questions import Question
+from trustrace.evaluation.degeneration import degeneration
 from trustrace.evaluation.judges.judge import Answered, Judge, seen
 from trustrace.evaluation.judges.overlap import OverlapJudge
 from trustrace.evaluation.judges.quality import quality_of
@@ -121,6 +122,7 @@ class TruthfulQAGeneration:
         graded.append(
             self._graded("cut", "count", cut, better="neither", note="share of answers that ran out of tokens")
         )
+        graded += degeneration(responses, groups=[question.group for question in self.questions])
         samples = tuple(self._samples(responses, answers, said))
         return Outcome(dataset=self.name, graded=tuple(graded), samples=samples)
 
