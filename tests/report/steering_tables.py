@@ -127,7 +127,9 @@ def _number(vector: str) -> int:
     kind = vector.partition(":")[0]
     if kind.startswith("random_"):
         return int(kind.removeprefix("random_"))
-    return {"step_00000": 0, "step_00010": 1, "step_00100": 2, "step_01000": 3}.get(vector.rpartition("@")[2], 0)
+    steps = ["step_00000", "step_00010", "step_00100", "step_01000", "step_10000"]
+    revision = vector.rpartition("@")[2]
+    return steps.index(revision) if revision in steps else 0
 
 
 def _change(shape: SteeringShape, contrast: str, task: str, at: _At, place: int) -> float:

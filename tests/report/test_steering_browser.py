@@ -79,7 +79,7 @@ def test_the_controls_of_the_page_show_the_tables_numbers(tmp_path):
     assert found["x"][0] == 0.6
     assert found["tables"][1:] == [8, 3, 4]
     assert found["radar"] == 3 + 3
-    assert found["reading"] == "r = 0.980 [0.970, 0.990], n = 200"
+    assert found["reading"] == "TruthfulQA MC1: accuracy; r = 0.980 [0.970, 0.990], n = 200"
     assert found["csv"][0].startswith("dataset,checkpoint,vector,site,alpha,quantity,method,role")
     assert len(found["csv"]) > 80
     assert all("The table below holds the same numbers." in label for label in found["labels"])

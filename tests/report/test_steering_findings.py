@@ -47,7 +47,10 @@ def test_a_planted_effect_is_found_and_lies_beyond_random_directions(tmp_path):
     words = _words(run, truth)
     assert "none of 3 random directions does as well" in words
     assert "goes from 0.400 [0.350, 0.450] to 0.600 [0.550, 0.650]: change +0.200 [0.180, 0.220], p = 0.0005" in words
-    assert "mass mean of 100 M tokens at block_1, alpha 1, 0.600 there, the best of 3 vectors there" in words
+    assert (
+        "mass mean of 100 M tokens at block_1, alpha 1, 0.600 there (unsteered 0.400), the best of 3 vectors there"
+        in words
+    )
     assert "15 of 18 settings stayed within the bound" in words
     assert "perplexity 4.500 to 4.980 (+0.480 [0.180, 0.780], p = 0.0005): it suffers." in words
     assert "less than steering gives" in words

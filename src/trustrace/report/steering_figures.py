@@ -16,6 +16,7 @@ from trustrace.report.steering_drawing import (
 )
 from trustrace.report.steering_findings import Finding
 from trustrace.report.steering_runs import SteeringRun
+from trustrace.report.steering_sentences import control_noun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +73,7 @@ def write_steering_figures(run: SteeringRun, found: Sequence[Finding], folder: P
 
 
 def _of_finding(run: SteeringRun, finding: Finding, folder: Path) -> Iterator[FigureFile]:
-    words = {"what": finding.aim.ability.title, "controls": "random directions"}
+    words = {"what": finding.aim.ability.title, "controls": f"{control_noun(finding)}s"}
     for kind, (draw, title, caption) in _KINDS.items():
         figure: Figure | None = draw(run, finding)
         if figure is not None:

@@ -8,7 +8,7 @@ from trustrace.report.axis import label
 from trustrace.report.sentences import UNDEFINED, number
 from trustrace.report.steering_findings import Choice, Effect, Finding, Verdict
 from trustrace.report.steering_glossary import quantity_title, task_title
-from trustrace.report.steering_runs import Family, Setting, SteeringRun
+from trustrace.report.steering_runs import DEVELOPMENT, PLAIN, Family, Setting, SteeringRun
 
 _VERDICTS: dict[Verdict, str] = {
     "better": "Steering helps, and {none} does as well.",
@@ -100,7 +100,7 @@ def family_text(run: SteeringRun, family: Family) -> str:
     """Whose a vector is: ``mass mean of 1.0 M tokens``."""
     if family.is_instruction:
         return "instruction"
-    kind = family.kind.replace("_", " ")
+    kind = family.kind.replace("random_", "random direction ").replace("_", " ")
     checkpoint = run.source(family.source)
     return f"{kind} of {label(checkpoint)}" if checkpoint else kind
 
@@ -116,6 +116,8 @@ def _p(effect: Effect) -> str:
 
 def _chosen(run: SteeringRun, finding: Finding, best: Choice) -> str:
     among = f", the best of {len(finding.vectors)} vectors there" if len(finding.vectors) > 1 else ""
+    plain = run.at(finding.target, finding.aim.ability, PLAIN, half=DEVELOPMENT)
+    against = f" (unsteered {_bare(plain)})" if plain else ""
     backwards = (
         " Its strength is negative: it points away from the side that the direction was made to point to."
         if best.setting.alpha < 0
@@ -128,7 +130,7 @@ def _chosen(run: SteeringRun, finding: Finding, best: Choice) -> str:
     )
     return (
         f"Chosen on the development half: {family_text(run, best.family)} at {setting_text(best.setting)}, "
-        f"{shown(best.developed.value if best.developed else None)} there{among}.{backwards}{bound}"
+        f"{_bare(best.developed)} there{against}{among}.{backwards}{bound}"
     )
 
 

@@ -217,10 +217,10 @@ function readingFigure(article) {
   const baseX = layout.xaxis;
   const baseY = layout.yaxis;
   const said = article.courses.filter((course) => course.correlation !== null).map((course) => `${article.courses.length > 1 ? `${course.kind}: ` : ""}r = ${entryText(course.correlation)}, n = ${entry(course.correlation, "n")}`);
-  const titles = [[said.join("; "), 0, top[1]], [aim, 0, 0.4]];
+  const titles = [[[aim, ...said].join("; "), 0, top[1]], [aim, 0, 0.4]];
   titles.forEach(([text, x, y]) => layout.annotations.push({ text: plain(text), x, xref: "paper", xanchor: "left", y, yref: "paper", yanchor: "bottom", yshift: 5, showarrow: false, font: { color: colours.ink, size: 12 } }));
   layout.xaxis = { ...baseX, domain: [0, 1], anchor: "y", title: { text: "separation of held-out statements", standoff: 4 }, showgrid: true, gridcolor: colours.grid };
-  layout.yaxis = { ...baseY, domain: top, anchor: "x", title: { text: plain(aim), standoff: 6 }, nticks: 5 };
+  layout.yaxis = { ...baseY, domain: top, anchor: "x", nticks: 5 };
   layout.xaxis2 = { ...baseX, anchor: "y2", range: axis.limits, tickvals: axis.ticks.map((tick) => tick[0]), ticktext: axis.ticks.map((tick) => plain(tick[1])), title: { text: axis.title, standoff: 6 } };
   layout.yaxis2 = { ...baseY, domain: [0, 0.4], anchor: "x2", nticks: 5 };
   const traces = article.courses.flatMap((course, place) => [...readingScatter(course, article, colours), ...readingCourse(course, article, place, colours)]);
