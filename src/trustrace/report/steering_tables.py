@@ -57,19 +57,19 @@ class SteeringTable:
 
 
 def methods_table(run: SteeringRun, finding: Finding) -> SteeringTable:
-    """The paper's tables 1 and 2: unsteered, told, steered by each checkpoint's vector, and the range of random directions."""
+    """The paper's tables 1 and 2: unsteered, told, the range of random directions, and steered by each checkpoint's vector."""
     rows = [_method_row(run, finding, "unsteered", PLAIN)]
     rows += [
         _method_row(run, finding, "instruction", setting)
         for family, setting in run.made_for(finding.aim, run.settings(finding.target, finding.aim.ability))
         if family.is_instruction
     ]
+    if finding.controls:
+        rows.append(_controls_row(run, finding))
     rows += [
         _method_row(run, finding, family_text(run, choice.family), choice.setting, is_best=choice == finding.best)
         for choice in finding.vectors
     ]
-    if finding.controls:
-        rows.append(_controls_row(run, finding))
     return SteeringTable(
         caption=f"{finding.aim.title}, test half: the number of each ability with its 95 % interval. {ARROWS[1]} is better and "
         f"{ARROWS[-1]} worse than unsteered, by the interval of the paired change. Site and strength were chosen on the development half; "
