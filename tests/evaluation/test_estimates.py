@@ -142,7 +142,11 @@ def test_one_group_has_a_value_and_no_interval() -> None:
     (found,) = estimates(outcome(items), seed=0)
     assert found.value == 0.5
     assert math.isnan(found.lower)
-    assert math.isnan(changes(outcome(items), outcome(items), seed=0)[0].value)
+    other = graded([0.0, 0.0], groups=("g", "g"))
+    change, p = changes(outcome(items), outcome(other), seed=0)
+    assert change.value == 0.5
+    assert all(map(math.isnan, (change.lower, change.upper, p.value)))
+    assert all("one group alone" in row.note for row in (found, change, p))
 
 
 def test_other_items_are_not_compared() -> None:

@@ -15,13 +15,13 @@ SETTINGS = Settings(device="cpu")
 READING: dict[str, Any] = {"name": "world_text", "limit": 2}
 
 
-def pets(path: Path, *, seed: int = 0, rows: int = 48) -> Path:
-    """A CSV of statements about cats and dogs."""
+def pets(path: Path, *, seed: int = 0, rows: int = 48, wrong: float = 0.0) -> Path:
+    """A CSV of statements about cats and dogs, some of which are labelled wrongly."""
     words = random.Random(seed)
-    lines = [
-        f"{words.choice('abcdefgh')}{row} is a {'cat' if row % 2 else 'dog'},{row % 2},g{row // 2}"
-        for row in range(rows)
-    ]
+    lines = []
+    for row in range(rows):
+        animal = ("dog", "cat")[row % 2 if words.random() >= wrong else words.randrange(2)]
+        lines.append(f"{words.choice('abcdefgh')}{row} is a {animal},{row % 2},g{row // 2}")
     path.write_text("\n".join(["statement,label,group", *lines]) + "\n")
     return path
 
@@ -31,7 +31,7 @@ def series(folder: Path, *, steps: tuple[int, ...] = (0, 1, 2)) -> Path:
     tiny.save_series(folder / "series", "llama", steps=steps)
     tiny.save(folder / "target", "llama", seed=9)
     pets(folder / "pets.csv")
-    (folder / "prose.txt").write_text("It was a long way to the sea, and nobody spoke. " * 8)
+    (folder / "prose.txt").write_text("It was a long way to the sea, and nobody spoke. " * 24)
     return folder
 
 

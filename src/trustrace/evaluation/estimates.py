@@ -87,7 +87,7 @@ def _estimate(graded: Graded, *, seed: int, draws: int, role: Role) -> Estimate:
         n=len(items),
         n_groups=items.n_groups,
         role=role,
-        note=_note(graded, len(items)),
+        note=_note(graded, items),
     )
 
 
@@ -100,11 +100,15 @@ def _change(graded: Graded, before: Graded, *, seed: int, draws: int, exchanges:
         n=len(after),
         n_groups=after.n_groups,
         role=role,
-        note=_note(graded, len(after)),
+        note=_note(graded, after),
     )
-    if after.n_groups < 2:
-        return [row(quantity=f"{graded.quantity}_{what}", value=float("nan")) for what in ("change", "change_p")]
     observed = after.value - plain.value
+    if after.n_groups < 2:
+        # Nothing can be resampled or exchanged against anything.
+        return [
+            row(quantity=f"{graded.quantity}_change", value=observed),
+            row(quantity=f"{graded.quantity}_change_p", value=float("nan")),
+        ]
     resamples = _resamples(after.n_groups, draws=draws, seed=seed)
     lower, upper = percentile_interval(after.weighed(resamples) - plain.weighed(resamples))
     p = _exchanged(after, plain, observed, exchanges=exchanges, seed=seed)
@@ -147,7 +151,8 @@ def _honest(items: Items, interval: tuple[float, float]) -> tuple[float, float]:
     return (0.0, doubt) if items.value == 0 else (1 - doubt, 1.0)
 
 
-def _note(graded: Graded, n: int) -> str:
-    missing = len(graded.groups) - n
-    counted = f"{missing} of {missing + n} items undefined" if missing else ""
-    return "; ".join(part for part in (graded.note, counted) if part)
+def _note(graded: Graded, items: Items) -> str:
+    missing = len(graded.groups) - len(items)
+    counted = f"{missing} of {missing + len(items)} items undefined" if missing else ""
+    alone = "one group alone: no interval and no test" if items.n_groups == 1 else ""
+    return "; ".join(part for part in (graded.note, counted, alone) if part)

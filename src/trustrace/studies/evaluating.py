@@ -209,7 +209,13 @@ def require_success(ledger: Ledger, units: Sequence[Unit]) -> None:
     if failures:
         waiting = sum(not ledger.is_finished(unit) for unit in units) - len(failures)
         wait = f" and {waiting} wait for them" if waiting else ""
-        lines = "\n".join(f"  {failure['unit']}: {failure['message']}" for failure in failures[:20])
+        units_by_reason: dict[str, list[str]] = {}
+        for failure in failures:
+            units_by_reason.setdefault(failure["message"], []).append(failure["unit"])
+        lines = "\n".join(
+            f"  {names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {reason}"
+            for reason, names in list(units_by_reason.items())[:20]
+        )
         raise RunError(
             f"{ledger.folder}: {len(failures)} of {len(units)} parts failed{wait}; the others are in the table, "
             f"and the same command tries these again:\n{lines}"

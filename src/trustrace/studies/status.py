@@ -68,7 +68,7 @@ def _seconds_left(records: dict[str, Any], remaining: list[dict[str, str]]) -> f
     if not costs:
         return 0.0 if not remaining else None
     usual = mean(second for seconds in costs.values() for second in seconds)
-    return sum(mean(costs.get(_dataset(unit["name"]), [usual])) for unit in remaining)
+    return float(sum(mean(costs.get(_dataset(unit["name"]), [usual])) for unit in remaining))
 
 
 def _dataset(unit_name: str) -> str:

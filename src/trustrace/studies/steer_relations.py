@@ -71,6 +71,8 @@ def _correlation(points: Sequence[tuple[float, float]], quantity: str, kind: str
         note="over checkpoints of one run, which are no independent runs",
     )
     (found,) = estimates(Outcome(dataset="checkpoints", graded=(graded,)), seed=seed)
+    if math.isnan(found.value):
+        return replace(found, note=f"undefined: one of the two is the same at all {len(points)} checkpoints")
     return found
 
 

@@ -109,14 +109,14 @@ def search(
     costs = run(every, perplexity)
     allowed = _allowed([_perplexity(outcome) for outcome in costs], study.perplexity)
     kept = [version for version, fine in zip(every, allowed, strict=True) if fine]
-    outcomes = run(kept, task)
+    is_the_same = contrast.task == study.perplexity.task
+    outcomes = [cost for cost, fine in zip(costs, allowed, strict=True) if fine] if is_the_same else run(kept, task)
     graded = [quantity_of(outcome, contrast) for outcome in outcomes]
     chosen = _best(kept[1:], graded[1:])
     numbers = partial(rows_of, model, conventions=conventions, with_plain=False)
-    rows = [
-        *numbers(every, costs, f"{study.perplexity.task.title}/development"),
-        *numbers(kept, outcomes, f"{contrast.task.title}/development"),
-    ]
+    rows = numbers(every, costs, f"{study.perplexity.task.title}/development")
+    if not is_the_same:
+        rows += numbers(kept, outcomes, f"{contrast.task.title}/development")
     return Searched(rows=rows, chosen=chosen, better=graded[0].better)
 
 
