@@ -126,9 +126,32 @@ def test_p_values_of_two_runs_of_one_model_are_uniform(statistic: Statistic) -> 
 
 
 def test_a_model_against_itself_has_not_changed() -> None:
-    items = graded(drawn(30, 0.5, 5))
+    items = graded(np.random.default_rng(5).normal(size=30))
     change, p = changes(outcome(items), outcome(items), seed=0)
     assert (change.value, change.lower, change.upper, p.value) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_verdicts_that_never_differ_may_differ_on_items_that_were_not_asked() -> None:
+    items = graded(drawn(30, 0.5, 5))
+    change, _ = changes(outcome(items), outcome(items), seed=0)
+    doubt = 1 - 0.025 ** (1 / 30)
+    assert (change.value, change.lower, change.upper) == (0.0, pytest.approx(-doubt), pytest.approx(doubt))
+
+
+@pytest.mark.parametrize("n_groups", [5, 10, 30])
+def test_intervals_of_few_groups_hold_what_they_promise(n_groups: int) -> None:
+    hits = 0
+    for seed in range(400):
+        values = np.random.default_rng(seed).normal(size=n_groups)
+        (found,) = estimates(outcome(graded(values)), seed=seed, draws=1500)
+        hits += found.lower <= 0 <= found.upper
+    assert hits / 400 > 0.95 - 3 * math.sqrt(0.95 * 0.05 / 400)
+
+
+def test_the_observed_exchange_counts_among_those_that_are_drawn() -> None:
+    n = 30
+    _, p = changes(outcome(graded(np.ones(n))), outcome(graded(np.zeros(n))), seed=0, exchanges=99)
+    assert p.value == pytest.approx(1 / 100)
 
 
 def test_changes_are_over_items_that_both_answered() -> None:
@@ -183,3 +206,24 @@ def test_the_area_under_the_curve_is_scikit_learn_s_and_its_change_is_tested() -
     assert change.value == pytest.approx(roc_auc_score(labels, scores[1]) - roc_auc_score(labels, scores[0]))
     assert p.value < 0.01
     assert changes(after, after, seed=0)[1].value == 1.0
+
+
+@pytest.mark.parametrize("statistic", ["pearson", "spearman"])
+def test_correlations_are_exchanged_item_by_item(statistic: Statistic) -> None:
+    """The two models' answers differ in spread, so that what is swapped must be answers and not ranks of one model."""
+    rng = np.random.default_rng(8)
+    truth = rng.normal(size=40)
+    one = np.column_stack([truth + rng.normal(size=40), truth])
+    other = np.column_stack([np.exp(3 * (truth + 2 * rng.normal(size=40))), truth])
+    correlate = stats.pearsonr if statistic == "pearson" else stats.spearmanr
+
+    def difference(mine: np.ndarray, theirs: np.ndarray) -> float:
+        return float(correlate(mine[:, 0], mine[:, 1]).statistic - correlate(theirs[:, 0], theirs[:, 1]).statistic)
+
+    observed, drawn_differences = difference(one, other), []
+    for _ in range(2000):
+        rows = rng.integers(0, 2, 40)[:, None] == 1
+        drawn_differences.append(difference(np.where(rows, other, one), np.where(rows, one, other)))
+    expected = np.mean(np.abs(drawn_differences) >= abs(observed))
+    pair = (outcome(graded(items, statistic=statistic)) for items in (one, other))
+    assert changes(*pair, seed=0)[1].value == pytest.approx(expected, abs=0.06)

@@ -334,3 +334,52 @@ def test_positions_of_no_meaning_are_refused(text: str) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_positions_are_written_as_they_are_read(rule: str) -> None:
     assert str(Positions.parse(rule)) == rule
+
+
+@pytest.mark.parametrize("rule", ["all", "prompt_last+generated", "generated", "window:1:4"])
+def test_the_model_itself_is_its_steered_self_while_the_body_runs(rule: str) -> None:
+    model, edits = model_of("llama"), edits_of("many")
+    with Steering.of(edits, positions=Positions.parse(rule)).on(model):
+        (answers,) = generate(model, PROMPTS, decoding=Decoding(max_new_tokens=5))
+    assert [list(answer.tokens) for answer in answers] == [
+        generated_by_hand(model, prompt, edits, rule, 5) for prompt in PROMPTS
+    ]
+
+
+def test_a_window_from_the_end_is_refused_where_the_end_is_not_known() -> None:
+    model = model_of("llama")
+    window = Steering.of(edits_of("add"), positions=Positions.parse("window:-3:"))
+    with window.on(model), pytest.raises(ModelError, match="where the prompt ends"):
+        generate(model, PROMPTS, decoding=Decoding(max_new_tokens=2))
+
+
+def test_prompts_that_are_read_in_chunks_are_refused() -> None:
+    model = model_of("llama")
+    tokens = torch.tensor([model.tokenizer(PROMPTS[0]).input_ids])
+    with Steering.of(edits_of("add")).on(model) as steered, pytest.raises(ModelError, match="in chunks"):
+        steered.module.generate(input_ids=tokens, max_new_tokens=3, prefill_chunk_size=5)
+
+
+@pytest.mark.parametrize("rule", ["all", "prompt_last+generated", "generated", "window:-3:"])
+@pytest.mark.parametrize("family", ["llama", "bloom"])
+def test_a_cache_that_is_as_long_as_it_will_once_be_changes_nothing(family: str, rule: str) -> None:
+    model, edits = model_of(family), edits_of("many")
+    tokens = torch.tensor([model.tokenizer(PROMPTS[1]).input_ids])
+    with Steering.of(edits, positions=Positions.parse(rule)).on(model) as steered:
+        out = steered.module.generate(
+            input_ids=tokens, max_new_tokens=5, do_sample=False, cache_implementation="static", pad_token_id=1
+        )
+    written = [token for token in out[0, tokens.shape[1] :].tolist() if token != 1]
+    assert written == generated_by_hand(model, PROMPTS[1], edits, rule, 5)
+
+
+def test_a_pass_with_a_past_and_no_mask_knows_where_it_stands() -> None:
+    """BLOOM takes no positions: without a mask the cache alone says how far a text has been read."""
+    model, edits = model_of("bloom"), edits_of("add")
+    tokens = torch.tensor([model.tokenizer(PROMPTS[0]).input_ids])
+    layout = Layout(prompts=torch.tensor([tokens.shape[1] - 2]))
+    with Steering.of(edits).on(model) as steered, laid_out(layout), torch.no_grad():
+        whole = steered.module(tokens, use_cache=True).logits
+        first = steered.module(tokens[:, :-4], use_cache=True)
+        rest = steered.module(tokens[:, -4:], past_key_values=first.past_key_values, use_cache=True).logits
+    torch.testing.assert_close(rest, whole[:, -4:], atol=1e-4, rtol=1e-4)

@@ -125,3 +125,14 @@ def test_nothing_to_answer_is_refused() -> None:
 def test_decoding_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match="must be"):
         Decoding(**({"max_new_tokens": 3} | wrong))  # type: ignore[arg-type]
+
+
+def test_two_samples_in_a_row_are_drawn_apart() -> None:
+    """Pairs of tokens have the product of their probabilities: the noise of one step is no other's."""
+    model = model_of("llama")
+    for parameter in model.module.parameters():
+        parameter.data.zero_()
+    draws = 3000
+    (answers,) = generate(model, ["abc"] * draws, decoding=Decoding(max_new_tokens=2, temperature=1.0))
+    same = np.mean([len(answer.tokens) == 2 and answer.tokens[0] == answer.tokens[1] for answer in answers])
+    assert same < 10 / 258

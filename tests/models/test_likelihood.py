@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from trustrace.core.errors import ConfigError, DataError
+from trustrace.core.errors import ConfigError, DataError, ModelError, TokenizerError
 from trustrace.models import tiny
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.likelihood import Pair, encode_pair, likelihoods, read_logits
@@ -108,3 +110,44 @@ def test_pairs_that_cannot_be_scored_are_refused(wrong: list[Pair]) -> None:
 def test_a_batch_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="batch_tokens"):
         likelihoods(model_of("llama"), [((1,), (2,))], batch_tokens=0)
+
+
+def local_model() -> LanguageModel:
+    """GPT-Neo looks at a number of columns, which padding between tokens would use up."""
+    shape = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "vocab_size": 258, "max_position_embeddings": 128}
+    kinds = {"attention_types": [[["global", "local"], 1]], "window_size": 12}
+    config = CONFIG_MAPPING["gpt_neo"](**shape, **kinds, bos_token_id=0, eos_token_id=1)
+    torch.manual_seed(0)
+    return LanguageModel.of(AutoModelForCausalLM.from_config(config).eval(), tiny.tokenizer())
+
+
+def test_a_model_that_looks_at_so_many_columns_is_not_given_gaps() -> None:
+    model = local_model()
+    pairs = pairs_of(model)[:-1]
+    (found,) = likelihoods(model, pairs)
+    for pair, likelihood in zip(pairs, found, strict=True):
+        np.testing.assert_allclose(likelihood.log_probs, by_hand(model, pair), atol=1e-5)
+
+
+def test_a_model_with_a_state_in_place_of_keys_and_values_is_refused() -> None:
+    config = CONFIG_MAPPING["rwkv"](hidden_size=32, num_hidden_layers=2, vocab_size=258, attention_hidden_size=32)
+    model = LanguageModel.of(AutoModelForCausalLM.from_config(config).eval(), tiny.tokenizer())
+    with pytest.raises(ModelError, match="keeps a state"):
+        likelihoods(model, [((1, 2), (3,))])
+
+
+def test_a_text_that_has_not_begun_needs_a_token_for_that() -> None:
+    model = model_of("gpt2")
+    model.tokenizer.bos_token = model.tokenizer.eos_token = None
+    with pytest.raises(TokenizerError, match="neither a beginning- nor an end-of-sequence token"):
+        encode_pair(model, "", "abc")
+
+
+def test_a_longer_continuation_s_row_serves_what_it_begins_with() -> None:
+    model = model_of("llama")
+    prompt = tuple(model.tokenizer("abc").input_ids)
+    rows: list[int] = []
+    handle = model.anatomy.blocks[0].register_forward_hook(lambda module, args, output: rows.append(args[0].shape[0]))
+    likelihoods(model, [(prompt, (5, 6, 7, 8)), (prompt, (5, 6, 9)), (prompt, (5, 4)), (prompt, (3,))])
+    handle.remove()
+    assert set(rows) == {1}

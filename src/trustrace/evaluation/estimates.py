@@ -2,26 +2,28 @@
 
 References:
     Davison and Hinkley (1997), Bootstrap Methods and their Application, sections 3.8 and 4.3.
+    Hesterberg (2015), What teachers should know about the bootstrap, section 5.3 (the expanded percentile interval).
     Clopper and Pearson (1934), The use of confidence or fiducial limits.
 """
 
 from functools import partial
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
+from scipy.stats import norm, t
 
 from trustrace.core.draws import generator
 from trustrace.core.errors import AlignmentError
 from trustrace.core.intervals import percentile_interval
 from trustrace.core.measurements import Estimate, Role
 from trustrace.evaluation.outcomes import Graded, Outcome
-from trustrace.evaluation.statistics import GroupWeights, Items, Values
+from trustrace.evaluation.statistics import SUMS, GroupWeights, Items, Values
 
 DRAWS = 1000
 EXCHANGES = 2000
 
 RANK_EXCHANGES = 500
-"""The area under the ROC curve is computed anew for each exchange, so fewer are drawn."""
+"""Ranks and correlations are computed anew for each exchange, so fewer are drawn."""
 
 _TIE = 1e-12
 
@@ -76,7 +78,7 @@ def _estimate(graded: Graded, *, seed: int, draws: int, role: Role) -> Estimate:
     items = _items(graded)
     lower, upper = float("nan"), float("nan")
     if items.n_groups > 1:
-        resampled = percentile_interval(items.weighed(_resamples(items.n_groups, draws=draws, seed=seed)))
+        resampled = _interval(items.weighed(_resamples(items.n_groups, draws=draws, seed=seed)), items.n_groups)
         lower, upper = _honest(items, resampled)
     return Estimate(
         quantity=graded.quantity,
@@ -110,7 +112,8 @@ def _change(graded: Graded, before: Graded, *, seed: int, draws: int, exchanges:
             row(quantity=f"{graded.quantity}_change_p", value=float("nan")),
         ]
     resamples = _resamples(after.n_groups, draws=draws, seed=seed)
-    lower, upper = percentile_interval(after.weighed(resamples) - plain.weighed(resamples))
+    lower, upper = _interval(after.weighed(resamples) - plain.weighed(resamples), after.n_groups)
+    lower, upper = _honest_change(after, plain, (lower, upper))
     p = _exchanged(after, plain, observed, exchanges=exchanges, seed=seed)
     return [
         row(quantity=f"{graded.quantity}_change", value=observed, lower=lower, upper=upper),
@@ -122,7 +125,7 @@ def _exchanged(after: Items, plain: Items, observed: float, *, exchanges: int, s
     """The p-value of the observed difference, under the hypothesis that which model is which means nothing."""
     if not np.isfinite(observed):
         return float("nan")
-    drawn = min(exchanges, RANK_EXCHANGES) if after.statistic == "auroc" else exchanges
+    drawn = exchanges if after.statistic in SUMS else min(exchanges, RANK_EXCHANGES)
     swapped = generator(seed, "exchange", after.n_groups).integers(0, 2, size=(drawn, after.n_groups)) == 1
     differences = after.exchanged(plain, swapped)
     extreme = np.abs(differences) >= abs(observed) - _TIE
@@ -141,6 +144,21 @@ def _defined(values: Values) -> Bool[np.ndarray, " item"]:
 def _resamples(n_groups: int, *, draws: int, seed: int) -> GroupWeights:
     rng = generator(seed, "bootstrap", n_groups)
     return rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=draws).astype(np.float64)
+
+
+def _interval(replicates: Float64[np.ndarray, " draw"], n_groups: int) -> tuple[float, float]:
+    """The 95 % percentile interval, expanded as few groups ask for: their plain percentiles are those of a normal, and too narrow."""
+    tail = norm.cdf(-np.sqrt(n_groups / (n_groups - 1)) * t.ppf(0.975, n_groups - 1))
+    return percentile_interval(replicates, level=float(1 - 2 * tail))
+
+
+def _honest_change(after: Items, plain: Items, interval: tuple[float, float]) -> tuple[float, float]:
+    """Where two models differ in all items alike, resamples show no doubt; that of a share of 0 or 1 is put in its place."""
+    binary = np.isin(after.values, (0, 1)).all() and np.isin(plain.values, (0, 1)).all()
+    if after.statistic != "mean" or interval[0] != interval[1] or not binary:
+        return interval
+    doubt = 1 - 0.025 ** (1 / after.n_groups)
+    return max(-1.0, interval[0] - doubt), min(1.0, interval[1] + doubt)
 
 
 def _honest(items: Items, interval: tuple[float, float]) -> tuple[float, float]:

@@ -4,13 +4,16 @@ Most statistics are functions of sums over items, so a thousand resamples are on
 the ROC curve is not: it looks at items again for each resample.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from trustrace.evaluation.outcomes import Statistic
 from trustrace.measures.scoring import auroc
+
+SUMS: tuple[Statistic, ...] = ("mean", "product_of_means", "exp_ratio")
+"""Statistics of sums that stay what they are when items of two models are exchanged; ranks and spreads do not."""
 
 Values = Float64[np.ndarray, "item part"]
 Draws = Float64[np.ndarray, " draw"]
@@ -58,14 +61,19 @@ class Items:
 
     def exchanged(self, other: "Items", swapped: Bool[np.ndarray, "draw group"]) -> Draws:
         """By how much the statistic differs between these items and those of `other`, with the two swapped in some groups."""
-        if self.statistic == "auroc":
-            both = (self._swapped(other, one) for one in swapped)
-            ones = np.ones((1, len(self)))
-            return np.array([float(_auroc(mine, ones)[0] - _auroc(theirs, ones)[0]) for mine, theirs in both])
-        mine, theirs = self._sums(self.values), self._sums(other.values)
-        moved = swapped.astype(np.float64) @ (theirs - mine)
-        changed = _of_totals(mine.sum(0) + moved, self.statistic) - _of_totals(theirs.sum(0) - moved, self.statistic)
-        return np.asarray(changed)
+        if self.statistic in SUMS:
+            mine, theirs = self._sums(self.values), self._sums(other.values)
+            moved = swapped.astype(np.float64) @ (theirs - mine)
+            changed = _of_totals(mine.sum(0) + moved, self.statistic) - _of_totals(
+                theirs.sum(0) - moved, self.statistic
+            )
+            return np.asarray(changed)
+        both = (self._swapped(other, one) for one in swapped)
+        return np.array([self._of(mine) - self._of(theirs) for mine, theirs in both])
+
+    def _of(self, values: Values) -> float:
+        """The statistic of other values of the same items."""
+        return replace(self, values=values).value
 
     def _swapped(self, other: "Items", groups: Bool[np.ndarray, " group"]) -> tuple[Values, Values]:
         rows = groups[self.membership][:, None]

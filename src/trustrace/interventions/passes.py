@@ -42,6 +42,7 @@ class Watcher:
         self._is_known = False
         self._generating = False
         self._prompts: Int[Tensor, " row"] | None = None
+        self._columns = 0
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -76,14 +77,14 @@ class Watcher:
         self._past = _cached(self._arguments.get("past_key_values"))
         self._is_known = False
         if self._generating and self._prompts is None and current_layout() is None:
-            self._prompts = self._places().amax(dim=1) + 1
+            self._prompts = self._whole_prompts()
 
     def _following(self, generate: Any) -> Any:
         """`generate`, during which the first pass is the prompt's: for callers that say nothing of their layout."""
 
         @functools.wraps(generate)
         def followed(*args: Any, **kwargs: Any) -> Any:
-            self._generating, self._prompts = True, None
+            self._generating, self._prompts, self._columns = True, None, _columns(args, kwargs)
             try:
                 return generate(*args, **kwargs)
             finally:
@@ -91,10 +92,25 @@ class Watcher:
 
         return followed
 
+    def _whole_prompts(self) -> Int[Tensor, " row"]:
+        """Tokens of each prompt, as the first pass of `generate` shows them.
+
+        Raises:
+            ModelError: that pass is of a part of them.
+        """
+        places = self._places()
+        if self._past + places.shape[1] < self._columns:
+            raise ModelError(
+                f"{self.model.checkpoint.key}: `generate` reads prompts in chunks, of which none says where they end; "
+                "leave prefill_chunk_size unset while the model is steered"
+            )
+        return places.amax(dim=1) + 1
+
     def _choose(self) -> Chosen | None:
         layout = current_layout()
         places = self._places()
-        tokens = self.positions.of(places, prompts=layout.prompts if layout else self._prompts)
+        prompts, goes_on = (layout.prompts, layout.goes_on) if layout else (self._prompts, False)
+        tokens = self.positions.of(places, prompts=prompts, goes_on=goes_on)
         if tokens is None:
             raise ModelError(
                 f"{self.model.checkpoint.key}: positions '{self.positions}' need to know where the prompt ends, and this forward pass "
@@ -124,7 +140,8 @@ class Watcher:
         mask = self._arguments.get("attention_mask")
         if isinstance(mask, Tensor) and mask.ndim == 2:
             counted = mask.long().cumsum(1) - 1
-            return torch.where(mask.bool(), counted, -1)[:, -width:]
+            # A mask may be as long as a cache will once be.
+            return torch.where(mask.bool(), counted, -1)[:, self._past : self._past + width]
         given = self._arguments.get("position_ids")
         if isinstance(given, Tensor) and given.ndim == 2:
             return given.long().expand(rows, width)
@@ -133,3 +150,10 @@ class Watcher:
 
 def _cached(cache: Any) -> int:
     return int(cache.get_seq_length()) if cache is not None else 0
+
+
+def _columns(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
+    """How many columns the prompts of a call of `generate` have; 0 where it does not say."""
+    given = [kwargs.get(name) for name in ("input_ids", "inputs", "inputs_embeds")]
+    shown = next((one for one in [*given, *args[:1]] if isinstance(one, Tensor)), None)
+    return 0 if shown is None else shown.shape[1]

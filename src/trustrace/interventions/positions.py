@@ -65,13 +65,14 @@ class Positions:
         return "beginning" if self.rule == "all" else "prompt"
 
     def of(
-        self, at: Int[Tensor, "row token"], *, prompts: Int[Tensor, " row"] | None
+        self, at: Int[Tensor, "row token"], *, prompts: Int[Tensor, " row"] | None, goes_on: bool = False
     ) -> Bool[Tensor, "row token"] | None:
         """Whether each token is acted on.
 
         Args:
             at: The place of each token in its text; -1 for padding.
             prompts: Tokens of each row's prompt; None where nobody knows.
+            goes_on: Whether that is only the least that they have.
 
         Returns:
             A mask; None where the answer hangs on prompts that are not known.
@@ -79,7 +80,7 @@ class Positions:
         real = at >= 0
         if self.rule == "all":
             return real
-        if prompts is None:
+        if prompts is None or (goes_on and min(self.start or 0, self.stop or 0) < 0):
             return None
         ends = prompts[:, None]
         match self.rule:

@@ -80,7 +80,10 @@ def _gathered(states: States, rows: Int[Tensor, " taken"], *, room: int) -> Stat
     roomy = states.new_empty(len(rows), heads, length + room, width)
     if held == 1:
         roomy[:, :, :length] = states
+    elif states.device.type != "cpu":
+        roomy[:, :, :length] = states[rows]
     else:
+        # Row by row, nothing is copied twice.
         for row, source in enumerate(rows.tolist()):
             roomy[row, :, :length] = states[source]
     return roomy

@@ -21,10 +21,12 @@ class Layout:
     Attributes:
         prompts: Tokens of each row's prompt. Whatever follows is continuation.
         variants: Which version of the model each row is meant for; None where every row is meant for all of them.
+        goes_on: Whether prompts go on beyond this pass by nobody knows how much: `prompts` is then the least that they have.
     """
 
     prompts: Int[Tensor, " row"]
     variants: Int[Tensor, " row"] | None = None
+    goes_on: bool = False
 
 
 _current: ContextVar[Layout | None] = ContextVar("layout", default=None)

@@ -1,7 +1,8 @@
 """What a model thinks of given continuations: the log-probability of each of their tokens, teacher-forced.
 
-Continuations of one prompt share its reading, and those that differ in their last token alone share a row. Every row knows where its prompt
-ends, so that a model which is changed at the prompt's last token and in what follows is changed in the same places as when it generates.
+Continuations of one prompt share its reading, and those that differ in their last token alone share a row, as does whatever a longer one
+begins with. Every row knows where its prompt ends, so that a model which is changed at the prompt's last token and in what follows is
+changed in the same places as when it generates.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from trustrace.core.errors import DataError
+from trustrace.core.errors import DataError, TokenizerError
 from trustrace.core.progress import Progress, silent
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.prompting import begun, prompted
@@ -32,6 +33,9 @@ Pair = tuple[Tokens, Tokens]
 """A prompt and its continuation, both with at least one token."""
 
 _LOGIT_BYTES = 2**28
+
+_PROCESSOR_TOKENS = 2**12
+"""A processor reads no faster in larger batches: they outgrow its caches, and rows of less equal length are padded to one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,13 +91,12 @@ def encode_pair(model: LanguageModel, context: str, continuation: str) -> Pair:
 
     Raises:
         DataError: the continuation has no token of its own.
+        TokenizerError: the context is empty, and no token stands for that.
     """
     text = context.rstrip()
     continuation = context[len(text) :] + continuation
     if not text:
-        start = (
-            model.tokenizer.bos_token_id if model.tokenizer.bos_token_id is not None else model.tokenizer.eos_token_id
-        )
+        start = _first_token(model)
         tokens = tuple(model.tokenizer(continuation, add_special_tokens=False, verbose=False).input_ids)
         return _checked((start,), tokens, continuation)
     prompt = tokens_of(model, text)
@@ -145,8 +148,10 @@ def read_logits(
     beginning = beginning_of(model, prompts)
     past = begun(model, beginning)
     copies = [len(rows) * model.variants for rows in groups.values()]
-    done = 0
-    for places in batches(_weights(model, groups), copies=copies, limit=comfortable(model, batch_tokens)):
+    limit, done = comfortable(model, batch_tokens), 0
+    if batch_tokens is None and model.device.type == "cpu":
+        limit = min(limit, _PROCESSOR_TOKENS * model.variants)
+    for places in batches(_weights(model, groups), copies=copies, limit=limit):
         chosen = [groups[prompts[place]] for place in places]
         yield from _batch(model, past, beginning, chosen, pairs)
         done += sum(len(row.pairs) for rows in chosen for row in rows)
@@ -193,13 +198,22 @@ def _likelihoods(logits: Float[Tensor, "variant token vocab"], targets: Int[Tens
 
 
 def _by_prompt(pairs: Sequence[Pair]) -> dict[Tokens, list[_Row]]:
-    served: dict[tuple[Tokens, Tokens], list[int]] = {}
+    served: dict[Tokens, dict[Tokens, list[int]]] = {}
     for place, (prompt, continuation) in enumerate(pairs):
-        served.setdefault((tuple(prompt), tuple(continuation[:-1])), []).append(place)
-    groups: dict[Tokens, list[_Row]] = {}
-    for (prompt, following), places in served.items():
-        groups.setdefault(prompt, []).append(_Row(prompt, following, tuple(places)))
-    return groups
+        served.setdefault(tuple(prompt), {}).setdefault(tuple(continuation[:-1]), []).append(place)
+    return {prompt: _rows(prompt, followings) for prompt, followings in served.items()}
+
+
+def _rows(prompt: Tokens, served: dict[Tokens, list[int]]) -> list[_Row]:
+    """A row for each following that no longer one begins with; the longer one's row serves the others."""
+    rows: list[tuple[Tokens, list[int]]] = []
+    # In this order, what a row begins with comes right after it.
+    for following, places in sorted(served.items(), reverse=True):
+        if rows and rows[-1][0][: len(following)] == following:
+            rows[-1][1].extend(places)
+        else:
+            rows.append((following, list(places)))
+    return [_Row(prompt, following, tuple(places)) for following, places in rows]
 
 
 def _weights(model: LanguageModel, groups: dict[Tokens, list[_Row]]) -> list[int]:
@@ -221,6 +235,22 @@ def _require(model: LanguageModel, pairs: Sequence[Pair]) -> None:
         if not prompt or not continuation:
             raise DataError(f"pair {place}: prompt and continuation need at least one token each")
         require_context(model, len(prompt) + len(continuation) - 1, what=f"pair {place}")
+
+
+def _first_token(model: LanguageModel) -> int:
+    """The token that stands for a text that has not begun.
+
+    Raises:
+        TokenizerError: the tokenizer has none.
+    """
+    known = (model.tokenizer.bos_token_id, model.tokenizer.eos_token_id)
+    found = next((token for token in known if token is not None), None)
+    if found is None:
+        raise TokenizerError(
+            f"{model.checkpoint.key}: its tokenizer has neither a beginning- nor an end-of-sequence token, so that a text without "
+            "a prompt cannot be scored; give the text a prompt, or the tokenizer such a token"
+        )
+    return int(found)
 
 
 def _checked(prompt: Tokens, continuation: Tokens, text: str) -> Pair:

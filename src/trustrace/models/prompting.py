@@ -37,7 +37,8 @@ def begun(model: LanguageModel, beginning: Tokens) -> Past:
     variants = torch.arange(rows, device=model.device) if apart else None
     # Every prompt is longer than what they all begin with.
     ends = [len(beginning) + 1] * rows
-    return advanced(model, Past.nothing(model, rows=rows), [beginning] * rows, prompts=ends, variants=variants)
+    empty = Past.nothing(model, rows=rows)
+    return advanced(model, empty, [beginning] * rows, prompts=ends, variants=variants, goes_on=True)
 
 
 def prompted(
@@ -61,8 +62,12 @@ def prompted(
     variants = torch.arange(model.variants, device=model.device).repeat(sum(copies))
     if model.sharing == "prompt":
         # All but the last token is the same for every variant and every copy.
-        shared = _shared(model, past, rests, [len(prompt) for prompt in prompts])
-        rows = shared.take(torch.tensor(places, device=model.device), room=room + 1)
+        ends = [len(prompt) for prompt in prompts]
+        if beginning and places == list(range(len(prompts))):
+            rows = _shared(model, past, rests, ends, room=room + 1)
+        else:
+            shared = _shared(model, past, rests, ends, room=0)
+            rows = shared.take(torch.tensor(places, device=model.device), room=room + 1)
         left = [rest[-1:] for rest in rests]
     else:
         own = variants if len(past.mask) > 1 else torch.zeros_like(variants)
@@ -76,8 +81,8 @@ def prompted(
     )
 
 
-def _shared(model: LanguageModel, past: Past, rests: Sequence[Tokens], ends: Sequence[int]) -> Past:
-    """The past of each prompt but for its last token."""
+def _shared(model: LanguageModel, past: Past, rests: Sequence[Tokens], ends: Sequence[int], *, room: int) -> Past:
+    """The past of each prompt but for its last token, with room for so many tokens more where the prompts have a common beginning."""
     first = torch.zeros(len(rests), dtype=torch.long, device=model.device)
-    rows = past.take(first, room=max(map(len, rests)) - 1)
+    rows = past.take(first, room=max(map(len, rests)) - 1 + room)
     return advanced(model, rows, [rest[:-1] for rest in rests], prompts=ends, variants=None)

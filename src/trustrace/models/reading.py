@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from trustrace.core.errors import ConfigError, DataError, ModelError
 from trustrace.models.caching import spread
@@ -19,6 +20,17 @@ Tokens = tuple[int, ...]
 
 _CACHE_BYTES = 2**29
 _MOST_TOKENS = 2**16
+
+_COLUMN_COUNTERS = (
+    "alibi",
+    "sliding_window",
+    "window_size",
+    "attention_window",
+    "attention_types",
+    "local_attention",
+    "attention_chunk_size",
+)
+"""Settings by which architectures look at a number of columns, or weigh by their distance."""
 
 SHORTEST_BEGINNING = 8
 """A shorter common beginning is not worth a pass of its own."""
@@ -40,7 +52,7 @@ class Past:
     def nothing(cls, model: LanguageModel, *, rows: int = 1) -> "Past":
         """The past of rows that have read nothing."""
         mask = torch.zeros(rows, 0, dtype=torch.long, device=model.device)
-        return cls(cache=DynamicCache(config=model.module.config), mask=mask)
+        return cls(cache=_empty_cache(model), mask=mask)
 
     def take(self, rows: Int[Tensor, " taken"], *, room: int = 0) -> "Past":
         """The past of the given rows, each as often as it is given, with room for so many tokens more; this one is left as it is."""
@@ -86,13 +98,14 @@ def advanced(
     *,
     prompts: Sequence[int],
     variants: Int[Tensor, " row"] | None,
+    goes_on: bool = False,
 ) -> Past:
     """`past` after `rows`, one of which belongs to each of its rows, padded on the left; no logits are computed."""
     if not any(rows):
         return past
     tokens, mask = padded(rows, device=model.device, side="left", fill=filler(model))
     whole = torch.cat([past.mask, mask], dim=1)
-    layout = Layout(prompts=torch.tensor(prompts, device=model.device), variants=variants)
+    layout = Layout(prompts=torch.tensor(prompts, device=model.device), variants=variants, goes_on=goes_on)
     with torch.inference_mode(), laid_out(layout):
         _called(model, tokens, whole, past.cache, logits=False)
     return Past(cache=past.cache, mask=whole)
@@ -212,5 +225,27 @@ def _takes_positions(model: LanguageModel) -> bool:
 def _bridges_gaps(model: LanguageModel) -> bool:
     """Whether padding between tokens changes nothing: a token's place is what its caller says, and no window or bias counts columns."""
     config = model.module.config.get_text_config()
-    slides = bool(getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True)
-    return _takes_positions(model) and not slides and not getattr(config, "alibi", False)
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    counts = any(getattr(config, name, None) for name in _COLUMN_COUNTERS) and getattr(
+        config, "use_sliding_window", True
+    )
+    return _takes_positions(model) and not counts and kinds == {"full_attention"}
+
+
+def _empty_cache(model: LanguageModel) -> DynamicCache:
+    """Keys and values of nothing.
+
+    Raises:
+        ModelError: the model remembers in another way, which cannot be shared between rows.
+    """
+    parameters = inspect.signature(type(model.anatomy.decoder).forward).parameters
+    try:
+        cache = DynamicCache(config=model.module.config) if "past_key_values" in parameters else None
+    except (ValueError, AttributeError, KeyError):
+        cache = None
+    if cache is None or not all(isinstance(layer, DynamicLayer) for layer in cache.layers):
+        raise ModelError(
+            f"{model.checkpoint.key}: {model.module.config.model_type} keeps a state in place of keys and values; "
+            "only models whose blocks attend to what they have read can be asked and scored in batches"
+        )
+    return cache
