@@ -71,7 +71,7 @@ def _exchanges(seed: int) -> list[Exchange]:
 
 
 def _sources(series: Path, *, quick: bool) -> dict[str, Any]:
-    return {"source": str(series), "select": {"every": 30 if quick else 3}}
+    return {"source": str(series), "select": {"every": 30 if quick else 4}}
 
 
 def _preset(name: str) -> dict[str, Any]:
