@@ -15,11 +15,9 @@ from pytest_httpserver import HTTPServer
 from tests.studies.small_studies import READING, SETTINGS, pets, rows_in, series, steered, study, values
 from trustrace.core.errors import ConfigError, DataError, ModelError, RunError, TrustraceError, UnsafeFileError
 from trustrace.evaluation.perplexity import windows
-from trustrace.interventions.prompting import Prompting
 from trustrace.models import tiny
 from trustrace.models.loading import load
 from trustrace.models.sources import open_source
-from trustrace.studies.abilities import TaskConfig, open_task
 from trustrace.studies.settings import Settings
 from trustrace.studies.status import read_status
 from trustrace.studies.steer import run_steer
@@ -579,24 +577,3 @@ def test_divergence_is_from_the_plain_model_and_no_instruction_is_compared_so(
     assert set(found) == {"", "mass_mean:pets@series@step_0000002", "random_0:pets"}
     assert found.pop("") == 0.0
     assert all(value > 1e-6 for value in found.values())
-
-
-def test_under_published_nothing_of_the_paper_s_test_half_is_seen_in_development(data_dir: Path) -> None:
-    settings = Settings(device="cpu", data_dir=data_dir)
-    for name in ("truthfulqa_mc1", "confaide", "stereoset", "sst2"):
-        halves = [
-            open_task(TaskConfig(name=name), half=half, settings=settings, seed=0, protocol="published")  # type: ignore[arg-type]
-            for half in ("development", "test")
-        ]
-        development, tested = ({getattr(q, "text", q) for q in getattr(task, "questions", None) or task.texts} for task in halves)  # type: ignore[attr-defined]  # fmt: skip
-        assert development
-        assert not development & tested
-        assert len(tested) > 400
-
-
-def test_prompting_is_an_ordinary_intervention_without_a_trace(folder: Path) -> None:
-    source = open_source(str(folder / "target"))
-    model = load(source, source.checkpoints()[-1], device="cpu")
-    with Prompting(instruction="Read well. ").on(model) as told:
-        assert told.preamble
-    assert model.preamble == ()

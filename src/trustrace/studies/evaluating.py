@@ -88,8 +88,11 @@ def evaluate_model(
         ModelError: the vector does not fit the model.
         RunError: `out` belongs to something else, or a task failed; what is finished is in the table all the same.
     """
-    if not tasks or len(set(tasks)) < len(tasks):
-        raise ConfigError("give at least one task, and each once")
+    titles = [task.title for task in tasks]
+    if not tasks or len(set(titles)) < len(titles):
+        raise ConfigError(
+            f"tasks are called {', '.join(titles) or '(none)'}; give at least one, and no two of one name: their rows would look alike"
+        )
     asked = [inputs_of(task, settings=settings) for task in tasks]
     conventions = Conventions(protocol=protocol, seed=seed, positions=steering.positions if steering else Positions())
     versions = (PLAIN, *_steered(model, steering, settings)) if steering else (PLAIN,)

@@ -1,0 +1,375 @@
+"""One model on some tasks, as it is and steered."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.steering.examples import make_vector
+from tests.studies.small_studies import SETTINGS, rows_in
+from trustrace.core.errors import ConfigError, DataError, ModelError, RunError, TrustraceError, UnsafeFileError
+from trustrace.interventions.edits import add
+from trustrace.interventions.positions import Positions
+from trustrace.interventions.steering import Steering
+from trustrace.models import tiny
+from trustrace.models.fingerprints import tokenizer_fingerprint
+from trustrace.models.language_model import LanguageModel
+from trustrace.models.loading import load
+from trustrace.models.sources import open_source
+from trustrace.steering import files
+from trustrace.steering.vectors import Scales, SteeringVector
+from trustrace.studies.abilities import TaskConfig
+from trustrace.studies.evaluating import SteerOptions, evaluate_model, overview, remarks, steer_options
+from trustrace.studies.settings import Settings
+
+READING = TaskConfig(name="world_text", limit=3)
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save(tmp_path_factory.mktemp("target") / "target", "llama", seed=9)
+
+
+@pytest.fixture(scope="module")
+def model(target: Path) -> LanguageModel:
+    return loaded(target)
+
+
+def loaded(folder: Path, **how: Any) -> LanguageModel:
+    source = open_source(str(folder))
+    return load(source, source.pin(source.checkpoints()[-1]), device="cpu", **how)
+
+
+def vector(model: LanguageModel, **changes: Any) -> SteeringVector:
+    drawn = torch.randn(32, generator=torch.Generator().manual_seed(1))
+    fitting = {"n_blocks": 3, "model_type": "llama", "tokenizer": tokenizer_fingerprint(model.tokenizer)}
+    return make_vector(drawn, **{**fitting, **changes})
+
+
+def saved(folder: Path, model: LanguageModel, **changes: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    files.save([vector(model, **changes)], folder / "vector.safetensors")
+    return folder / "vector.safetensors"
+
+
+@pytest.fixture(scope="module")
+def steering(model: LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> SteerOptions:
+    return SteerOptions(vector=saved(tmp_path_factory.mktemp("vector"), model), alphas=(-1.0, 2.0))
+
+
+@pytest.fixture(scope="module")
+def run(
+    model: LanguageModel, steering: SteerOptions, prose: TaskConfig, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    evaluate_model(model, [READING, prose], out=out, settings=SETTINGS, steering=steering)
+    return out
+
+
+@pytest.fixture(scope="module")
+def prose(tmp_path_factory: pytest.TempPathFactory) -> TaskConfig:
+    path = tmp_path_factory.mktemp("prose") / "prose.txt"
+    path.write_text("It was a long way to the sea, and nobody spoke. " * 24)
+    return TaskConfig(name="text", path=str(path))
+
+
+def stamps(run: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in run.glob("units/*/*")}
+
+
+def of(rows: list[Row], **wanted: Any) -> list[Row]:
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+
+
+def test_the_plain_model_and_each_strength_have_their_numbers_and_changes(
+    model: LanguageModel, steering: SteerOptions, tmp_path: Path
+) -> None:
+    table = evaluate_model(model, [READING], out=tmp_path / "run", settings=SETTINGS, steering=steering)
+    rows = rows_in(table.parent)
+    plain, back, forth = of(rows, quantity="perplexity")
+    assert [row["alpha"] for row in (plain, back, forth)] == [0.0, -1.0, 2.0]
+    assert (plain["vector"], plain["site"], plain["position"]) == ("", "", "")
+    assert (forth["vector"], forth["site"]) == (vector(model).key, "block_1")
+    assert forth["position"] == "prompt_last+generated"
+    changes = of(rows, quantity="perplexity_change")
+    expected = [row["value"] - plain["value"] for row in (back, forth)]
+    assert [row["value"] for row in changes] == pytest.approx(expected)
+    assert len(of(rows, quantity="perplexity_change_p")) == 2
+    assert {row["dataset"] for row in rows} == {"world_text/test"}
+    (written,) = table.parent.glob("units/*/samples.jsonl")
+    samples = [json.loads(line) for line in written.read_text("utf-8").splitlines()]
+    assert [sample["alpha"] for sample in samples] == [0.0] * 3 + [-1.0] * 3 + [2.0] * 3
+
+
+def test_a_strength_is_a_multiple_of_the_vector_s_scale(
+    model: LanguageModel, steering: SteerOptions, tmp_path: Path
+) -> None:
+    from trustrace.core.progress import silent
+    from trustrace.evaluation.world_text import WorldText
+
+    one = replace(steering, alphas=(0.5,), unit="distance", positions=Positions.parse("all"), site="block_0")
+    rows = rows_in(evaluate_model(model, [READING], out=tmp_path / "run", settings=SETTINGS, steering=one).parent)
+    raw = vector(model)
+    by_hand = Steering.of([add("block_0", raw.direction, alpha=0.5 * raw.scales.distance)], positions=one.positions)
+    with by_hand.on(model) as steered:
+        (outcome,) = WorldText(limit=3, half="test").run(steered, batch_tokens=None, progress=silent)
+    losses, counts = outcome.graded[0].values.T
+    (found,) = of(rows, quantity="perplexity", alpha=0.5)
+    assert found["value"] == pytest.approx(np.exp(losses.sum() / counts.sum()), rel=1e-5)
+    assert (found["site"], found["position"]) == ("block_0", "all")
+
+
+def test_a_second_time_nothing_is_done_and_the_table_is_the_same(
+    model: LanguageModel, steering: SteerOptions, prose: TaskConfig, run: Path
+) -> None:
+    before, table = stamps(run), (run / "measurements.parquet").read_bytes()
+    other = Settings(device="cpu", batch_tokens=500)
+    evaluate_model(model, [READING, prose], out=run, settings=other, steering=steering)
+    assert stamps(run) == before
+    assert (run / "measurements.parquet").read_bytes() == table
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["alphas", "unit", "site", "positions", "vector", "half", "protocol", "seed", "dtype", "model", "no vector"],
+)
+def test_whatever_changes_an_answer_makes_it_another_evaluation(
+    model: LanguageModel, target: Path, steering: SteerOptions, run: Path, tmp_path: Path, change: str
+) -> None:
+    used, options, how = model, steering, {}
+    match change:
+        case "alphas":
+            options = replace(steering, alphas=(-1.0, 2.5))
+        case "unit":
+            options = replace(steering, unit="one")
+        case "site":
+            options = replace(steering, site="block_2")
+        case "positions":
+            options = replace(steering, positions=Positions.parse("generated"))
+        case "vector":
+            raw = vector(model).direction.flip(0)
+            files.save([replace(vector(model), direction=raw)], tmp_path / "v.safetensors")
+            options = replace(steering, vector=tmp_path / "v.safetensors")
+        case "half":
+            how = {"half": "development"}
+        case "protocol":
+            how = {"protocol": "published"}
+        case "seed":
+            how = {"seed": 1}
+        case "dtype":
+            used = loaded(target, dtype="bfloat16")
+        case "model":
+            tiny.save(tmp_path / "target", "llama", seed=10)
+            used = loaded(tmp_path / "target")
+    before = stamps(run)
+    with pytest.raises(RunError, match="another study") as refused:
+        evaluate_model(
+            used,
+            [READING],
+            out=run,
+            settings=SETTINGS,
+            steering=None if change == "no vector" else options,
+            **how,  # type: ignore[arg-type]
+        )
+    assert refused.value.exit_code == 3
+    assert stamps(run) == before
+
+
+def test_one_task_fails_alone_and_is_tried_again_when_it_is_mended(model: LanguageModel, tmp_path: Path) -> None:
+    text, out = tmp_path / "text.txt", tmp_path / "run"
+    text.write_text("")
+    tasks = [TaskConfig(name="text", path=str(text)), READING]
+    with pytest.raises(RunError, match=r"1 of 2 parts failed.*\n.*text\.txt") as failed:
+        evaluate_model(model, tasks, out=out, settings=SETTINGS)
+    assert failed.value.exit_code == 3
+    assert {row["dataset"] for row in rows_in(out)} == {"world_text/test"}
+    before = stamps(out)
+    text.write_text("Something to read after all. " * 4)
+    rows = rows_in(evaluate_model(model, tasks, out=out, settings=SETTINGS).parent)
+    assert [row["dataset"] for row in rows] == ["text:text.txt/test", "world_text/test"]
+    assert before.items() <= stamps(out).items()
+
+
+def test_prompts_beyond_the_context_fail_their_task_and_no_other(target: Path, tmp_path: Path, data_dir: Path) -> None:
+    settings = Settings(device="cpu", data_dir=data_dir)
+    tasks = [TaskConfig(name="truthfulqa_mc1", limit=2), TaskConfig(name="lambada", limit=2)]
+    with pytest.raises(RunError, match="takes .* tokens, but target@main reads 512 at most"):  # noqa: RUF043
+        evaluate_model(loaded(target), tasks, out=tmp_path / "run", settings=settings)
+    assert {row["dataset"] for row in rows_in(tmp_path / "run")} == {"lambada/test"}
+
+
+def test_a_strength_in_the_target_s_norm_is_a_share_of_it(
+    model: LanguageModel, steering: SteerOptions, tmp_path: Path, data_dir: Path
+) -> None:
+    settings = Settings(device="cpu", data_dir=data_dir)
+    one = replace(steering, alphas=(0.25,), unit="target_norm")
+    found = rows_in(evaluate_model(model, [READING], out=tmp_path / "a", settings=settings, steering=one).parent)
+    # Half the strength of a vector twice as long in its own units is the same: its own scales do not matter.
+    longer = vector(model, scales=Scales(distance=9.0, within_std=9.0, projection_std=9.0, residual_norm=9.0))
+    files.save([longer], tmp_path / "v.safetensors")
+    other = replace(one, vector=tmp_path / "v.safetensors")
+    again = rows_in(evaluate_model(model, [READING], out=tmp_path / "b", settings=settings, steering=other).parent)
+    assert [[row["alpha"], row["quantity"], row["value"]] for row in found] == [
+        [row["alpha"], row["quantity"], row["value"]] for row in again
+    ]
+
+
+def test_controls_are_marked(model: LanguageModel, tmp_path: Path) -> None:
+    random = SteerOptions(vector=saved(tmp_path / "v", model, kind="random"), alphas=(1.0,))
+    rows = rows_in(evaluate_model(model, [READING], out=tmp_path / "run", settings=SETTINGS, steering=random).parent)
+    assert [(row["alpha"], row["role"]) for row in rows] == [(0.0, "measured"), *[(1.0, "control")] * 3]
+
+
+def test_a_strength_beyond_all_numbers_gives_no_number_and_says_so(
+    model: LanguageModel, steering: SteerOptions, tmp_path: Path
+) -> None:
+    huge = replace(steering, alphas=(1e38,), unit="residual_norm")
+    rows = rows_in(evaluate_model(model, [READING], out=tmp_path / "run", settings=SETTINGS, steering=huge).parent)
+    (found,) = of(rows, quantity="perplexity", alpha=1e38)
+    assert math.isnan(found["value"])
+    assert "3 of 3 items undefined" in found["note"]
+
+
+def test_a_vector_may_act_at_another_layer_than_its_own_even_in_a_shallower_model(tmp_path: Path) -> None:
+    shallow = LanguageModel.of(tiny.build("llama", n_blocks=2), tiny.tokenizer(adds_bos=True))
+    path = saved(tmp_path / "v", shallow, site="block_7", n_blocks=9)
+    options = SteerOptions(vector=path, alphas=(1.0,), site="block_1", allow=("architecture",))
+    rows = rows_in(evaluate_model(shallow, [READING], out=tmp_path / "run", settings=SETTINGS, steering=options).parent)
+    assert {row["site"] for row in rows} == {"", "block_1"}
+
+
+def wrong_vectors(tmp_path: Path, model: LanguageModel) -> list[tuple[dict[str, Any], type[TrustraceError], str]]:
+    raw = torch.randn(64, generator=torch.Generator().manual_seed(1))
+    wide = make_vector(raw, n_blocks=3, tokenizer="")
+    files.save([wide], tmp_path / "wide.safetensors")
+    files.save([vector(model), vector(model, site="block_0")], tmp_path / "two.safetensors")
+    files.save([vector(model), vector(model, site="block_0")], tmp_path / "folder")
+    (tmp_path / "v.pt").write_bytes(b"\x80\x04.")
+    (tmp_path / "disguised.safetensors").write_bytes(b"PK\x03\x04rest")
+    (tmp_path / "empty").mkdir()
+    flat = Scales(distance=0.0, within_std=math.nan, projection_std=1.0, residual_norm=1.0)
+    scaled = saved(tmp_path / "flat", model, scales=flat)
+    fine = saved(tmp_path / "fine", model)
+    return [
+        ({"vector": tmp_path / "wide.safetensors"}, ModelError, "it is 64 wide, the model 32"),
+        ({"vector": saved(tmp_path / "a", model, model_type="gpt2")}, ModelError, "architecture 'gpt2'"),
+        ({"vector": saved(tmp_path / "b", model, n_blocks=12)}, ModelError, "12 blocks, this one has 3"),
+        ({"vector": saved(tmp_path / "c", model, tokenizer="x")}, ModelError, "another vocabulary"),
+        ({"vector": saved(tmp_path / "d", model, site="block_3")}, ModelError, "the model has no block_3"),
+        ({"vector": fine, "site": "block_99"}, ModelError, "the model has no block_99"),
+        ({"vector": tmp_path / "two.safetensors"}, ConfigError, "holds 2 vectors"),
+        ({"vector": tmp_path / "folder"}, ConfigError, "holds 2 vectors"),
+        ({"vector": tmp_path / "empty"}, DataError, "holds no vector"),
+        ({"vector": tmp_path / "absent.safetensors"}, DataError, "does not exist"),
+        ({"vector": tmp_path / "v.pt"}, UnsafeFileError, "may hold a pickle"),
+        ({"vector": tmp_path / "disguised.safetensors"}, UnsafeFileError, "may hold a pickle"),
+        ({"vector": scaled, "unit": "distance"}, TrustraceError, "its distance is 0.0"),
+        ({"vector": scaled, "unit": "within_std"}, TrustraceError, "its within_std is nan"),
+        ({"vector": fine, "alphas": (math.nan,)}, ConfigError, "alpha is nan"),
+        ({"vector": fine, "alphas": (math.inf,)}, ConfigError, "alpha is inf"),
+    ]
+
+
+def test_a_vector_that_cannot_act_here_is_refused_before_anything_is_written(
+    model: LanguageModel, tmp_path: Path
+) -> None:
+    for changes, kind, message in wrong_vectors(tmp_path, model):
+        options = SteerOptions(**{"alphas": (1.0,), **changes})
+        with pytest.raises(kind) as refused:
+            evaluate_model(model, [READING], out=tmp_path / "run", settings=SETTINGS, steering=options)
+        assert message in str(refused.value)
+        assert refused.value.exit_code == 2
+        assert not (tmp_path / "run").exists()
+
+
+def test_what_is_allowed_to_differ_may_differ(model: LanguageModel, tmp_path: Path) -> None:
+    path = saved(tmp_path / "v", model, model_type="mistral", tokenizer="x")
+    options = SteerOptions(vector=path, alphas=(1.0,), allow=("architecture", "tokenizer"))
+    evaluate_model(model, [READING], out=tmp_path / "run", settings=SETTINGS, steering=options)
+    assert (tmp_path / "run" / "measurements.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ([], "give at least one"),
+        ([READING, READING], "no two of one name"),
+        ([READING, TaskConfig(name="world_text", limit=2)], "their rows would look alike"),
+        ([TaskConfig(name="text", path="gone.txt")], "gone.txt"),
+        ([TaskConfig(name="toxigen", classifier="gone")], "no toxicity classifier"),
+        ([TaskConfig(name="truthfulqa", truth=("gone",))], "is no judge"),
+    ],
+)
+def test_tasks_that_cannot_be_asked_are_refused_before_anything_is_written(
+    model: LanguageModel, tmp_path: Path, tasks: list[TaskConfig], message: str
+) -> None:
+    with pytest.raises(TrustraceError, match=message) as refused:
+        evaluate_model(model, tasks, out=tmp_path / "run", settings=SETTINGS)
+    assert refused.value.exit_code == 2
+    assert not (tmp_path / "run").exists()
+
+
+def options(**changes: Any) -> SteerOptions | None:
+    values: dict[str, Any] = {
+        "vector": Path("v.safetensors"), "alphas": (1.0,), "unit": "one", "layer": None, "positions": "all", "allow": ()
+    }  # fmt: skip
+    return steer_options(**values | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vector": None}, "go together"),
+        ({"alphas": ()}, "go together"),
+        ({"alphas": (math.nan,)}, "must be finite"),
+        ({"alphas": (1.0, -math.inf)}, "must be finite"),
+        ({"alphas": (0.0,)}, "differ from 0"),
+        ({"alphas": (1.0, 1.0)}, "from each other"),
+        ({"positions": "here"}, "unknown positions 'here'"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        options(**changes)
+
+
+def test_options_say_where_and_how() -> None:
+    assert options(vector=None, alphas=()) is None
+    found = options(layer=4, positions="window:-4:", alphas=(-1.0, 1.0))
+    assert found
+    assert (found.site, str(found.positions), found.alphas) == ("block_4", "window:-4:", (-1.0, 1.0))
+    default = options()
+    assert default
+    assert default.site is None
+
+
+def test_the_overview_puts_a_p_value_beside_its_change_and_remarks_are_said_once(run: Path) -> None:
+    table = run / "measurements.parquet"
+    shown = overview(table)
+    rows = rows_in(run)
+    assert not [line for line in shown if line["quantity"].endswith("_p")]
+    for line in shown:
+        assert bool(line["p"]) == line["quantity"].endswith("_change")
+    p_values = [row["value"] for row in of(rows, quantity="perplexity_change_p")]
+    assert [line["p"] for line in shown if line["p"]] == [f"{value:.2g}" for value in p_values]
+    assert len({line.partition(": ")[2] for line in remarks(table)}) == len(remarks(table)) > 0
+
+
+def test_a_run_of_somebody_else_is_refused(model: LanguageModel, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "letter.txt").write_text("Dear")
+    with pytest.raises(RunError, match=r"holds other files \(letter\.txt\)"):
+        evaluate_model(model, [READING], out=tmp_path / "run", settings=SETTINGS)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["letter.txt"]
+
+
+def test_the_model_itself_is_as_it_was(model: LanguageModel, target: Path, run: Path) -> None:
+    tokens = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        torch.testing.assert_close(model.module(tokens).logits, loaded(target).module(tokens).logits, rtol=0, atol=0)
