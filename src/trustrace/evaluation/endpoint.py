@@ -21,6 +21,9 @@ NO_KEY = "none"
 LISTED = 5
 """Likeliest next tokens asked for: the most that hosted servers list."""
 
+ROUNDING = 1e-3
+"""How far above 0 a server's rounding may put a log-probability; a larger value is none."""
+
 
 @runtime_checkable
 class Question(Protocol):
@@ -53,7 +56,7 @@ class NextToken:
     """How a model would go on with a text.
 
     Attributes:
-        log_probs: ln p of the likeliest next tokens, as the server lists them.
+        log_probs: ln p of the likeliest next tokens, as the server lists them, at most 0.
         prompt_tokens: As the server counts; 0 where it does not.
         completion_tokens: Likewise.
     """
@@ -254,17 +257,21 @@ def _usage(answer: object) -> dict[str, int]:
 
 
 def _first_log_probs(listed: object) -> dict[str, float]:
-    """The listed tokens of the first place, in the form of OpenAI and vLLM or in that of llama.cpp; none where there are none."""
+    """The listed tokens of the first place, in the form of OpenAI and vLLM or in that of llama.cpp; none where there are none.
+
+    A list is read whole or not at all: without one of its words the others would have its probability.
+    """
     tops, content = getattr(listed, "top_logprobs", None), getattr(listed, "content", None)
     found: dict[object, object] = {}
     if isinstance(tops, list) and tops and isinstance(tops[0], dict):
         found = tops[0]
     elif isinstance(content, list) and content and isinstance(content[0], dict):
         rows = content[0].get("top_logprobs")
-        rows = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        rows = rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else []
         found = {row.get("token"): row.get("logprob") for row in rows}
-    return {
-        token: float(value)
+    read = {
+        token: min(float(value), 0.0)
         for token, value in found.items()
-        if isinstance(token, str) and isinstance(value, int | float) and value <= 0
+        if isinstance(token, str) and isinstance(value, int | float) and value is not True and value <= ROUNDING
     }
+    return read if len(read) == len(found) else {}

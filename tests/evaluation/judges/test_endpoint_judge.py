@@ -212,6 +212,31 @@ def test_a_server_without_log_probabilities_is_told_apart(judge, httpserver, log
         judge("completions", max_retries=0).probabilities(PAIRS[:1])
 
 
+def forms(log_probs: dict) -> list[dict]:
+    """The same list in both forms that servers send."""
+    rows = [{"token": token, "logprob": value} for token, value in log_probs.items()]
+    return [{"top_logprobs": [log_probs]}, {"content": [{"top_logprobs": rows}]}]
+
+
+@pytest.mark.parametrize("form", [0, 1])
+@pytest.mark.parametrize(("yes", "no", "expected"), [(1e-7, -12.0, 1.0), (-12.0, 9e-4, 0.0), (0, -1.0, 0.7310585786)])
+def test_a_word_whose_probability_a_server_rounds_above_1_keeps_it(judge, httpserver, form, yes, no, expected):
+    httpserver.expect_request(PATHS["completions"]).respond_with_handler(
+        lambda request: continued(forms({" yes": yes, " no": no})[form])
+    )
+    assert judge("completions").probabilities(PAIRS[:1])[0] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("form", [0, 1])
+@pytest.mark.parametrize("value", [0.01, 97.0, math.nan, math.inf, None, "likely", True])
+def test_a_list_that_holds_what_is_no_log_probability_gives_no_word_all_of_it(judge, httpserver, form, value):
+    httpserver.expect_request(PATHS["completions"]).respond_with_handler(
+        lambda request: continued(forms({" yes": value, " no": -12.0})[form])
+    )
+    with pytest.raises(EndpointError, match="not with log-probabilities"):
+        judge("completions", max_retries=0).probabilities(PAIRS[:1])
+
+
 @pytest.mark.parametrize("mode", ["chat", "completions"])
 def test_the_key_is_in_no_message_log_or_file_even_if_the_server_repeats_it(judge, httpserver, mode, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
