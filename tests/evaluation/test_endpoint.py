@@ -256,3 +256,21 @@ def test_what_was_in_flight_when_one_question_failed_is_still_yielded_and_nothin
 def test_settings_that_cannot_work_are_refused(changes):
     with pytest.raises(ConfigError):
         Endpoint(**({"base_url": "http://localhost/v1", "model": "m"} | changes))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://user:{KEY}@localhost/v1",
+        f"http://{KEY}@localhost/v1",
+        f"user:{KEY}@localhost/v1",
+        f"http://localhost/v1?key={KEY}",
+        f"localhost/v1?key={KEY}",
+        f"http://localhost/v1#{KEY}",
+    ],
+)
+def test_an_address_that_holds_a_secret_is_refused_and_not_repeated(url):
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY") as caught:
+        Endpoint(base_url=url, model="m")
+    assert KEY not in "".join(traceback.format_exception_only(caught.value))
+    assert caught.value.__cause__ is caught.value.__context__ is None

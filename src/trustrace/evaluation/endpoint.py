@@ -73,7 +73,7 @@ class Endpoint:
     The key is read from the environment when it is needed. It is no field, so that it is in no printed value, record or message.
 
     Attributes:
-        base_url: The server's address up to and with ``/v1``.
+        base_url: The server's address up to and with ``/v1``, without user, password, query or fragment: it is shown in messages.
         model: The model's name there.
         key_variable: The environment variable that holds the key.
         timeout: Seconds to wait for one answer.
@@ -90,6 +90,11 @@ class Endpoint:
     workers: int = 4
 
     def __post_init__(self) -> None:
+        if any(sign in self.base_url for sign in "@?#"):
+            raise ConfigError(
+                "base_url holds a user, a query or a fragment ('@', '?' or '#'), and addresses are shown in messages; give the bare "
+                f"address, such as http://localhost:8000/v1, and the key in the environment variable {self.key_variable}"
+            )
         if not self.base_url.startswith(("http://", "https://")):
             raise ConfigError(
                 f"base_url is {self.base_url!r}; give the address of the server, such as http://localhost:8000/v1"
