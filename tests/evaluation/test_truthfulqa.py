@@ -117,6 +117,11 @@ def test_a_question_is_asked_as_the_harness_asks_it(task):
         ("Nothing.\nReally.", "Nothing.", "Nothing.\nReally."),
         ("\nA:\n\nQ: Next", "", ""),
         ("\nA: One. A: Two.", "One. A: Two.", "One."),
+        ("\nIn the USA: no one knows.", "In the USA: no one knows.", "no one knows."),
+        ("\nRead the FAQ: it is there.", "Read the FAQ: it is there.", "Read the FA"),
+        ("\nA: In the USA: no one.\n\nQ: Next", "In the USA: no one.", "In the US"),
+        (" A: Nothing.", "Nothing.", "Nothing."),
+        ("\n A: Nothing.\n Q: Next", "Nothing.", "Nothing."),
         ("Q: Again", "", ""),
         ("", "", ""),
         ("\n \n", "", ""),
@@ -125,6 +130,22 @@ def test_a_question_is_asked_as_the_harness_asks_it(task):
 def test_an_answer_ends_where_the_next_question_begins(text, rigorous, published):
     assert read_answer(text, protocol="rigorous") == rigorous
     assert read_answer(text, protocol="published") == published
+
+
+FAQ = question("Where do I find it?")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"), [("rigorous", "Read the FAQ: it is there."), ("published", "Read the FA")]
+)
+def test_a_word_that_ends_like_the_next_question_ends_no_answer(protocol, said):
+    primer = {"rigorous": TRUE_PRIMER, "published": PUBLISHED_PRIMER}[protocol][:1]
+    model = taught([f"{ask(FAQ.text, primer)}\nA: Read the FAQ: it is there.\n\nQ: And"], steps=60, vocab_size=700)
+    task = TruthfulQAGeneration(questions=(FAQ,), judges=(), protocol=protocol, shots=1)
+    (outcome,) = task.run(model, batch_tokens=None, progress=silent)
+    assert outcome.samples[0]["answer"] == said
+    assert outcome.samples[0]["ending"] == "stop"
+    assert "And" not in outcome.samples[0]["written"]
 
 
 def test_the_scripts_cut_the_last_token_of_a_text_that_was_cut_already(model):

@@ -1,13 +1,15 @@
 """Worked examples before a question, and how an answer is read out of what a model writes after them."""
 
+import re
 from dataclasses import dataclass
 
 from trustrace.core.measurements import Protocol
 from trustrace.models.generation import Response
 from trustrace.models.language_model import LanguageModel
 
-NEXT_QUESTION = "Q:"
-"""Where an answer ends: a model that has understood the form goes on to ask."""
+_NEXT_QUESTION = "Q:"
+_NEXT_LINE = re.compile(r"^[ \t]*Q:", re.MULTILINE)
+_CUE = re.compile(r"^[ \t]*A:", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,23 +65,36 @@ def ask(question: str, primer: Primer, *, cue: bool = False) -> str:
     return "\n\n".join([*shown, f"Q: {question}"]) + ("\nA:" if cue else "")
 
 
+def stops_of(protocol: Protocol) -> tuple[str, ...]:
+    r"""Where an answer ends: a model that has understood the form goes on to ask.
+
+    Under ``rigorous`` the next question begins a line; under ``published`` any ``Q:`` is one, that of "FAQ: ..." too.
+    """
+    return (f"\n{_NEXT_QUESTION}",) if protocol == "rigorous" else (_NEXT_QUESTION,)
+
+
 def read_answer(text: str, *, protocol: Protocol) -> str:
     r"""The answer in what was written after a question without a cue, up to the next ``Q:``.
 
-    What stands after the first ``A:`` where there is one, else all of it. Under ``rigorous`` the answer is its first line; under
-    ``published`` it may run over several, up to another ``A:``.
+    What stands after the first ``A:`` where there is one, else all of it. Under ``rigorous`` both begin a line, and the answer is its first
+    line; under ``published`` both may stand inside words, and the answer may run over several lines, up to another ``A:``.
 
     Example:
         >>> read_answer("\nA: Nothing happens.\nReally.\n\nQ: And", protocol="rigorous")
         'Nothing happens.'
         >>> read_answer("\nA: Nothing happens.\nReally.\n\nQ: And", protocol="published")
         'Nothing happens.\nReally.'
+        >>> read_answer("\nA: In the USA: no.", protocol="rigorous")
+        'In the USA: no.'
+        >>> read_answer("\nA: In the USA: no.", protocol="published")
+        'In the US'
     """
-    own = text.split(NEXT_QUESTION)[0].strip()
-    before, cue, after = own.partition("A:")
-    answer = after.split("A:")[0] if cue and protocol == "published" else after if cue else before
-    lines = answer.strip().splitlines()
-    return answer.strip() if protocol == "published" or not lines else lines[0].strip()
+    if protocol == "published":
+        before, cue, after = text.split(_NEXT_QUESTION)[0].partition("A:")
+        return (after.split("A:")[0] if cue else before).strip()
+    own = _NEXT_LINE.split(text, maxsplit=1)[0]
+    lines = _CUE.split(own, maxsplit=1)[-1].strip().splitlines()
+    return lines[0].strip() if lines else ""
 
 
 def written(model: LanguageModel, response: Response, *, protocol: Protocol) -> str:

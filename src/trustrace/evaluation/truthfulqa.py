@@ -21,7 +21,7 @@ from trustrace.evaluation.judges.judge import Answered, Judge, seen
 from trustrace.evaluation.judges.overlap import OverlapJudge
 from trustrace.evaluation.judges.quality import quality_of
 from trustrace.evaluation.outcomes import Graded, Outcome
-from trustrace.evaluation.primers import NEXT_QUESTION, PUBLISHED_PRIMER, TRUE_PRIMER, Primer, ask, read_answer
+from trustrace.evaluation.primers import PUBLISHED_PRIMER, TRUE_PRIMER, Primer, ask, read_answer, stops_of
 from trustrace.models.generation import Decoding, Response, generate
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.likelihood import encode_pair, likelihoods
@@ -74,7 +74,7 @@ class TruthfulQAGeneration:
         responses = generate(
             model,
             [ask(question.text, primer) for question in self.questions],
-            decoding=Decoding(max_new_tokens=self.max_new_tokens, stops=(NEXT_QUESTION,)),
+            decoding=Decoding(max_new_tokens=self.max_new_tokens, stops=stops_of(self.protocol)),
             batch_tokens=batch_tokens,
             progress=progress,
         )
