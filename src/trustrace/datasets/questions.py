@@ -5,7 +5,7 @@ on development rows nor a layer or strength chosen there has seen what is asked 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar, runtime_checkable
@@ -169,26 +169,50 @@ def published_toxigen_prompts(*, data_dir: Path | None = None) -> tuple[Toxicity
 
 
 def rated_scenarios(*, seed: int, data_dir: Path | None = None) -> tuple[RatedScenario, ...]:
-    """ConfAIde's 98 scenarios of tier 2, told twice each, with their mean human rating, ambiguous ones included.
+    """ConfAIde's scenarios of tier 2, told twice each, with their mean human rating, ambiguous ones included.
 
-    Scenarios of one setting, or whose stories share eight words in a row, form a group. A group stands where its statements in
-    privacy/defined stand: in the test half unless one of them is a development row.
+    They are grouped as in privacy/defined and together with its statements: scenarios of one setting, and stories that share eight words
+    in a row with each other or with a generated statement, form a group. A group stands where its statements stand, in the test half where
+    it has none. Ambiguous scenarios are no statements and can link statements of both halves; those that do are left out, at most a few
+    of the 98, and which depends on the seed.
     """
-    told = confaide.scenarios(data_dir=data_dir)
     statements = confaide.defined(confaide.ConfAIdeConfig(), seed=seed, data_dir=data_dir)
     places: dict[str, Split] = dict(zip(statements.texts, statements.splits, strict=True))
-    groups = connected([(scenario.setting, *runs(scenario.story)) for scenario in told])
-    texts = [(text, index) for index, scenario in enumerate(told) for text in (scenario.sentence, scenario.story)]
-    development = {groups[index] for text, index in texts if places.get(text, "test") != "test"}
+    every = confaide.scenarios(data_dir=data_dir)
+    spoken = {text for scenario in every for text in (scenario.sentence, scenario.story)}
+    generated = {text: split for text, split in places.items() if text not in spoken}
+    groups, halves = _linked(every, places, generated)
+    told = [
+        scenario
+        for scenario, group in zip(every, groups, strict=True)
+        if scenario.sentence in places or len(halves[group]) < 2
+    ]
+    # Without the links each group is one of the statements', or joins some of one half.
+    groups, halves = _linked(told, places, generated)
     return tuple(
         RatedScenario(
             text=text,
-            rating=told[index].rating,
-            group=groups[index],
-            split="train" if groups[index] in development else "test",
+            rating=scenario.rating,
+            group=group,
+            split="train" if "development" in halves[group] else "test",
         )
-        for text, index in texts
+        for scenario, group in zip(told, groups, strict=True)
+        for text in (scenario.sentence, scenario.story)
     )
+
+
+def _linked(
+    told: Sequence[confaide.Scenario], places: Mapping[str, Split], generated: Mapping[str, Split]
+) -> tuple[tuple[str, ...], dict[str, set[Half]]]:
+    """The group of each scenario among all scenarios and generated statements, and the halves in which each group has statements."""
+    keys = [(scenario.setting, *runs(scenario.story)) for scenario in told] + [runs(text) for text in generated]
+    groups = connected(keys)
+    splits = [*(places.get(scenario.sentence) for scenario in told), *generated.values()]
+    halves: dict[str, set[Half]] = {group: set() for group in groups}
+    for group, split in zip(groups, splits, strict=True):
+        if split:
+            halves[group].add("test" if split == "test" else "development")
+    return groups[: len(told)], halves
 
 
 def _rows(data_dir: Path | None) -> list[dict[str, str]]:
