@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import lm_eval
 import numpy as np
@@ -18,6 +19,8 @@ from trustrace.datasets import lambada
 from trustrace.evaluation.harness.undisturbed import undisturbed
 from trustrace.evaluation.outcomes import Task
 from trustrace.evaluation.perplexity import LambadaLastWord, LambadaText, TextPerplexity, windows
+from trustrace.models import tiny
+from trustrace.models.language_model import LanguageModel
 
 
 def number(graded):
@@ -149,6 +152,41 @@ def test_a_steered_version_is_changed_in_the_whole_text_and_the_others_not(tmp_p
         steered, unsteered = task.run(several)
     np.testing.assert_allclose(unsteered.graded[0].values, plain.graded[0].values, rtol=1e-5)
     assert (np.abs(steered.graded[0].values[:, 0] - plain.graded[0].values[:, 0]) > 0.01).all()
+
+
+@pytest.mark.parametrize(
+    ("length", "width", "expected"),
+    [
+        (0, None, None),
+        (300, None, "the instruction of 300 tokens makes the windows 300 tokens shorter than without it"),
+        (300, 100, "the instruction of 300 tokens makes the windows 0 tokens shorter than without it"),
+    ],
+)
+def test_the_note_says_how_much_an_instruction_shortens_the_windows(tmp_path, length, width, expected):
+    model = random_model("llama", adds_bos=True)
+    (tmp_path / "text.txt").write_text("A dog ran after a cat. " * 30)
+    told = replace(model, preamble=(40,) * length)
+    (outcome,) = TextPerplexity(path=tmp_path / "text.txt", width=width).run(told)
+    note = outcome.graded[0].note
+    assert f"windows of {width or 512 - length} tokens" in note
+    assert expected in note if expected else "instruction" not in note
+
+
+def test_an_instruction_shortens_windows_only_by_what_a_long_context_has_no_room_for(tmp_path):
+    model = LanguageModel.of(tiny.build("llama"), tiny.tokenizer(adds_bos=True))
+    (tmp_path / "text.txt").write_text("A dog ran.")
+    for room, shorter in [(300, 0), (100, 200)]:
+        model.module.config.max_position_embeddings = model.tokenizer.model_max_length = 2048 + room
+        (outcome,) = TextPerplexity(path=tmp_path / "text.txt").run(replace(model, preamble=(40,) * 300))
+        assert f"the windows {shorter} tokens shorter" in outcome.graded[0].note
+
+
+def test_passages_and_last_words_are_noted_to_have_been_read_after_an_instruction(monkeypatch):
+    monkeypatch.setattr(lambada, "passages", lambda data_dir: ("short and sweet",))
+    model = random_model("llama", adds_bos=True)
+    for task in (LambadaText(), LambadaLastWord()):
+        notes = [task.run(one)[0].graded[0].note for one in (model, replace(model, preamble=(40,) * 30))]
+        assert ["the instruction of 30 tokens" in note for note in notes] == [False, True]
 
 
 def test_unknown_tokens_are_counted(tmp_path, data_dir):

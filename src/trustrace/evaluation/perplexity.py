@@ -72,7 +72,7 @@ class LambadaLastWord:
         cut = sum(is_too_long(model, *pair) for pair in whole)
         pairs = [fitted(model, *pair) for pair in whole]
         note = (
-            f"{cut} of {len(texts)} passages lost their beginning to fit {model.max_tokens} tokens; "
+            f"{cut} of {len(texts)} passages lost their beginning to fit {model.max_tokens} tokens{_beside(model)}; "
             f"{_unknown(model, [prompt + word for prompt, word in pairs])}"
         )
         found = likelihoods(model, pairs, batch_tokens=batch_tokens, progress=progress)
@@ -153,7 +153,8 @@ def of_passages(
     cut = [windows(tokens, bos=model.tokenizer.bos_token_id, width=width) for tokens in encoded]
     owners = [item for item, of_one in enumerate(cut) for _ in of_one]
     every = [window for of_one in cut for window in of_one]
-    note = f"per token of whole passages; {_policy(model, width)}; {_unknown(model, encoded)}"
+    policy = _policy(model, width, widest=WIDEST)
+    note = f"per token of whole passages; {policy}; {_unknown(model, encoded)}"
     groups = tuple(str(place) for place, _ in texts)
     outcomes = []
     for losses, counts in _losses(model, every, batch_tokens=batch_tokens, progress=progress):
@@ -176,7 +177,7 @@ class TextPerplexity:
 
     Attributes:
         path: A UTF-8 text.
-        width: Tokens of a window; the model's context, at most :data:`WIDEST`, if not given.
+        width: Tokens of a window; the model's context less its preamble, at most :data:`WIDEST`, if not given.
         limit: How many tokens from the start of the text are read; all if not given.
     """
 
@@ -203,7 +204,7 @@ class TextPerplexity:
         every = windows(tokens, bos=model.tokenizer.bos_token_id, width=width)
         if not every:
             raise DataError(f"{self.path} has {len(tokens)} tokens, none of which can be predicted; give a longer text")
-        note = f"per token; {_policy(model, width)}; {_unknown(model, [tokens])}"
+        note = f"per token; {_policy(model, width, widest=self.width or WIDEST)}; {_unknown(model, [tokens])}"
         groups = tuple(str(place) for place in range(len(every)))
         return [
             Outcome(dataset=self.name, graded=(_perplexity(losses, counts, groups, note),))
@@ -309,9 +310,18 @@ def _tokens(model: LanguageModel, text: str) -> tuple[int, ...]:
     return tuple(model.tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
 
-def _policy(model: LanguageModel, width: int) -> str:
+def _policy(model: LanguageModel, width: int, *, widest: int) -> str:
+    """How a text is read, and how much shorter its windows are than those of the same model without a preamble."""
     first = "a token of the text" if model.tokenizer.bos_token_id is None else model.tokenizer.bos_token
-    return f"windows of {width} tokens that begin with {first} and move on by {width // 2}"
+    policy = f"windows of {width} tokens that begin with {first} and move on by {width // 2}"
+    if not (told := len(model.preamble)):
+        return policy
+    shorter = min(model.max_tokens + told, widest) - width
+    return f"{policy}; the instruction of {told} tokens makes the windows {shorter} tokens shorter than without it"
+
+
+def _beside(model: LanguageModel) -> str:
+    return f" beside the instruction of {len(model.preamble)} tokens" if model.preamble else ""
 
 
 def _unknown(model: LanguageModel, texts: Sequence[Sequence[int]]) -> str:
