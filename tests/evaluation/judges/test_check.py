@@ -7,10 +7,18 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, log_loss, roc_auc_score
 
 from tests.evaluation.judges.examples import judgements
+from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import AlignmentError, IntegrityError, MeasurementError
+from trustrace.evaluation.endpoint import Endpoint
 from trustrace.evaluation.judges.check import check, estimates, held_out
+from trustrace.evaluation.judges.endpoint import EndpointJudge
 from trustrace.evaluation.judges.judge import Judge, question_key
+from trustrace.evaluation.judges.language_model import LanguageModelJudge
 from trustrace.evaluation.judges.quality import FILE, as_json, quality_of, record_folder
+from trustrace.models import tiny
+from trustrace.models.language_model import LanguageModel
+from trustrace.models.loading import load
+from trustrace.models.sources import open_source
 
 
 @dataclass(frozen=True)
@@ -170,3 +178,37 @@ def test_quality_is_kept_beside_the_judge_and_found_again(noisy, tmp_path, monke
     (record_folder(judge) / FILE).write_text("[]")
     with pytest.raises(IntegrityError, match="judge check"):
         quality_of(judge)
+
+
+def model_judge(commit: str) -> LanguageModelJudge:
+    known = Checkpoint(family="folder", model="judge", revision="main", commit=commit)
+    model = LanguageModel.of(tiny.build("gpt2"), tiny.tokenizer(), checkpoint=known)
+    return LanguageModelJudge(model=model, aspect="truth", name="judge")
+
+
+def remote_judge(host: str) -> EndpointJudge:
+    return EndpointJudge(endpoint=Endpoint(base_url=f"http://{host}/v1", model="judge"), aspect="truth")
+
+
+@pytest.mark.parametrize(("of", "first", "other"), [(model_judge, "a1", "b2"), (remote_judge, "here", "there")])
+def test_another_judge_of_the_same_name_does_not_inherit_a_quality(noisy, tmp_path, monkeypatch, of, first, other):
+    monkeypatch.setenv("TRUSTRACE_CACHE", str(tmp_path))
+    judge = of(first)
+    quality = check(scripted(noisy), judgements(), draws=20).quality
+    record_folder(judge).mkdir(parents=True)
+    (record_folder(judge) / FILE).write_text(as_json(quality))
+    assert of(first).name == of(other).name
+    assert quality_of(of(first)) == quality
+    assert quality_of(of(other)) is None
+
+
+def test_another_content_of_a_folder_of_the_same_name_does_not_inherit_a_quality(noisy, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRUSTRACE_CACHE", str(tmp_path / "cache"))
+
+    def opened(seed: int) -> LanguageModelJudge:
+        tiny.save(tmp_path / "judge", "gpt2", seed=seed)
+        source = open_source(str(tmp_path / "judge"))
+        return LanguageModelJudge(model=load(source, source.checkpoints()[-1]), aspect="truth", name="judge")
+
+    first, second, again = (record_folder(opened(seed)) for seed in (0, 1, 0))
+    assert first == again != second

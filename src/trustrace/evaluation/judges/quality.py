@@ -12,7 +12,9 @@ from typing import Any
 from trustrace.core.errors import IntegrityError
 from trustrace.core.measurements import Measurement
 from trustrace.datasets.sources import cache_folder
+from trustrace.evaluation.judges.endpoint import EndpointJudge
 from trustrace.evaluation.judges.judge import Aspect, Judge
+from trustrace.evaluation.judges.language_model import LanguageModelJudge
 
 FILE = "quality.json"
 TABLE = "check.parquet"
@@ -98,13 +100,25 @@ def quality_from(rows: Sequence[Measurement], *, judge: str, aspect: Aspect, not
 def record_folder(judge: Judge) -> Path:
     """Where what is known of `judge` is kept: its own folder, or one of the cache for a judge that has none."""
     home: Path | None = getattr(judge, "home", None)
-    return home if home is not None else cache_record(judge.name, judge.aspect)
+    return home if home is not None else cache_record(judge.name, judge.aspect, pin=_pin(judge))
 
 
-def cache_record(name: str, aspect: Aspect) -> Path:
-    """The folder of the cache for a judge that has none of its own."""
+def cache_record(name: str, aspect: Aspect, *, pin: str = "") -> Path:
+    """The folder of the cache for a judge that has none of its own; `pin` tells judges of one name apart."""
     slug = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60]
-    return cache_folder() / "judges" / f"{slug}-{aspect}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    identity = f"{name}\x1f{pin}" if pin else name
+    return cache_folder() / "judges" / f"{slug}-{aspect}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def _pin(judge: Judge) -> str:
+    """What tells a judge from others of its name: the content of a model's files, or where an endpoint is."""
+    match judge:
+        case LanguageModelJudge():
+            return judge.model.checkpoint.commit
+        case EndpointJudge():
+            return judge.endpoint.base_url
+        case _:
+            return ""
 
 
 def quality_of(judge: Judge) -> JudgeQuality | None:
