@@ -18,7 +18,7 @@ from trustrace.evaluation.judges.human import read_human
 from trustrace.evaluation.judges.judge import Aspect, Judge
 from trustrace.evaluation.judges.language_model import DEFAULT_MODELS, LanguageModelJudge
 from trustrace.evaluation.judges.overlap import OverlapJudge
-from trustrace.evaluation.judges.quality import FILE, TABLE, as_json, cache_record, record_folder
+from trustrace.evaluation.judges.quality import FILE, TABLE, as_json, record_folder
 from trustrace.evaluation.judges.references import read_references
 from trustrace.runs.files import publishing, replacing
 from trustrace.runs.table import as_table, write_table
@@ -237,13 +237,13 @@ def _endpoint(rest: str, aspect: Aspect, options: EndpointOptions) -> Judge:
     url, hash_sign, model = rest.partition("#")
     if not hash_sign or not model:
         raise ConfigError(
-            f"endpoint:{rest} names no model; write endpoint:URL#MODEL, such as endpoint:http://localhost:8000/v1#judge"
+            "the endpoint names no model; write endpoint:URL#MODEL, such as endpoint:http://localhost:8000/v1#judge"
         )
     endpoint = Endpoint(base_url=url, model=model, key_variable=options.key_variable)
     unkept = EndpointJudge(
         endpoint=endpoint, aspect=aspect, mode=options.mode, max_tokens_spent=options.max_tokens_spent
     )
-    journal = options.journal or cache_record(unkept.name, aspect) / "journal.jsonl"
+    journal = options.journal or record_folder(unkept) / "journal.jsonl"
     return EndpointJudge(**{**vars(unkept), "journal": journal})
 
 

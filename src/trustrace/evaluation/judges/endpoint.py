@@ -97,7 +97,7 @@ class EndpointJudge:
         )
 
     def _key(self, prompt: str) -> str:
-        parts = (self.endpoint.model, self.mode, prompt)
+        parts = (self.endpoint.base_url, self.endpoint.model, self.mode, prompt)
         return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
 
     @contextmanager
