@@ -16,7 +16,7 @@ from torch import Tensor
 from trustrace.core.errors import DataError, TokenizerError
 from trustrace.core.progress import Progress, silent
 from trustrace.models.language_model import LanguageModel
-from trustrace.models.prompting import begun, prompted
+from trustrace.models.prompting import Prompted, begun, prompted
 from trustrace.models.reading import (
     Past,
     Tokens,
@@ -24,6 +24,7 @@ from trustrace.models.reading import (
     beginning_of,
     comfortable,
     read,
+    read_ends,
     require_context,
     tokens_of,
     told,
@@ -161,25 +162,38 @@ def read_logits(
 def _batch(
     model: LanguageModel, past: Past, beginning: Tokens, groups: Sequence[Sequence[_Row]], pairs: Sequence[Pair]
 ) -> Iterator[LogitBatch]:
+    rows = [row for group in groups for row in group]
     at = prompted(
         model,
         past,
         [rows[0].prompt for rows in groups],
         beginning=beginning,
         copies=[len(rows) for rows in groups],
-        room=max(len(row.following) for rows in groups for row in rows),
+        room=max(len(row.following) for row in rows),
+        is_whole=len(rows) * model.variants == len(groups),
     )
-    rows = [row for group in groups for row in group]
-    each = [row for row in rows for _ in range(model.variants)]
-    tails = [rest + row.following for rest, row in zip(at.rests, each, strict=True)]
-    _, logits = read(model, at.past, tails, prompts=at.prompts, variants=at.variants)
+    logits, firsts = _logits(model, at, [row.following for row in rows for _ in range(model.variants)])
     logits = logits.reshape(len(rows), model.variants, *logits.shape[1:]).transpose(0, 1)
-    firsts = [len(rest) - 1 for rest in at.rests[:: model.variants]]
+    firsts = firsts[:: model.variants]
     places = [(place, row) for row, one in enumerate(rows) for place in one.pairs]
     lengths = tuple(len(pairs[place][1]) for place, _ in places)
     width = max(lengths)
     spans = [_span(logits[:, row], firsts[row], width) for _, row in places]
     yield LogitBatch(pairs=tuple(place for place, _ in places), lengths=lengths, logits=torch.stack(spans, dim=1))
+
+
+def _logits(
+    model: LanguageModel, at: Prompted, following: Sequence[Tokens]
+) -> tuple[Float[Tensor, "row token vocab"], list[int]]:
+    """The logits after the last token of each row's prompt and after what follows, and where in them the prompt's are."""
+    tails = [rest + tokens for rest, tokens in zip(at.rests, following, strict=True)]
+    if all(len(rest) == 1 for rest in at.rests):
+        _, logits = read(model, at.past, tails, prompts=at.prompts, variants=at.variants)
+        return logits, [0] * len(tails)
+    # Rows end together, so that nothing else of their prompts goes through the vocabulary head.
+    keep = 1 + max(map(len, following))
+    logits = read_ends(model, at.past, tails, keep=keep, prompts=at.prompts, variants=at.variants)
+    return logits, [keep - 1 - len(tokens) for tokens in following]
 
 
 def _span(logits: Float[Tensor, "variant token vocab"], first: int, width: int) -> Float[Tensor, "variant width vocab"]:
@@ -223,8 +237,7 @@ def _weights(model: LanguageModel, groups: dict[Tokens, list[_Row]]) -> list[int
     weights = []
     for prompt, rows in groups.items():
         following = max(len(row.following) for row in rows)
-        tail = following + (1 if model.sharing == "prompt" else len(prompt))
-        weights.append(max(len(prompt) + following, round(tail * share)))
+        weights.append(max(len(prompt) + following, round((1 + following) * share)))
     return weights
 
 

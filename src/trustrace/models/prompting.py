@@ -42,7 +42,14 @@ def begun(model: LanguageModel, beginning: Tokens) -> Past:
 
 
 def prompted(
-    model: LanguageModel, past: Past, prompts: Sequence[Tokens], *, beginning: Tokens, copies: Sequence[int], room: int
+    model: LanguageModel,
+    past: Past,
+    prompts: Sequence[Tokens],
+    *,
+    beginning: Tokens,
+    copies: Sequence[int],
+    room: int,
+    is_whole: bool = False,
 ) -> Prompted:
     """Rows that go on from `past`, the past of the prompts' `beginning`.
 
@@ -53,6 +60,7 @@ def prompted(
         beginning: What they begin with.
         copies: Rows that each version of the model needs of each prompt.
         room: Tokens that each row will read after its prompt.
+        is_whole: Whether each row still has to read all of its prompt but for the beginning: better where no two rows have one prompt.
 
     Returns:
         Rows in order of prompt, copy and variant.
@@ -60,14 +68,10 @@ def prompted(
     rests = [prompt[len(beginning) :] for prompt in prompts]
     places = [place for place, count in enumerate(copies) for _ in range(count * model.variants)]
     variants = torch.arange(model.variants, device=model.device).repeat(sum(copies))
-    if model.sharing == "prompt":
+    if model.sharing == "prompt" and not is_whole:
         # All but the last token is the same for every variant and every copy.
-        ends = [len(prompt) for prompt in prompts]
-        if beginning and places == list(range(len(prompts))):
-            rows = _shared(model, past, rests, ends, room=room + 1)
-        else:
-            shared = _shared(model, past, rests, ends, room=0)
-            rows = shared.take(torch.tensor(places, device=model.device), room=room + 1)
+        shared = _shared(model, past, rests, [len(prompt) for prompt in prompts])
+        rows = shared.take(torch.tensor(places, device=model.device), room=room + 1)
         left = [rest[-1:] for rest in rests]
     else:
         own = variants if len(past.mask) > 1 else torch.zeros_like(variants)
@@ -81,8 +85,8 @@ def prompted(
     )
 
 
-def _shared(model: LanguageModel, past: Past, rests: Sequence[Tokens], ends: Sequence[int], *, room: int) -> Past:
-    """The past of each prompt but for its last token, with room for so many tokens more where the prompts have a common beginning."""
+def _shared(model: LanguageModel, past: Past, rests: Sequence[Tokens], ends: Sequence[int]) -> Past:
+    """The past of each prompt but for its last token."""
     first = torch.zeros(len(rests), dtype=torch.long, device=model.device)
-    rows = past.take(first, room=max(map(len, rests)) - 1 + room)
+    rows = past.take(first, room=max(map(len, rests)) - 1)
     return advanced(model, rows, [rest[:-1] for rest in rests], prompts=ends, variants=None)

@@ -91,6 +91,29 @@ def read(
     return Past(cache=past.cache, mask=whole), answer.logits
 
 
+def read_ends(
+    model: LanguageModel,
+    past: Past,
+    rows: Sequence[Tokens],
+    *,
+    keep: int,
+    prompts: Sequence[int],
+    variants: Int[Tensor, " row"] | None,
+) -> Float[Tensor, "row keep vocab"]:
+    """Read on from `past`: the logits after the last `keep` tokens of each row, padded on the left.
+
+    Raises:
+        ModelError: the batch does not fit the device's memory.
+    """
+    tokens, mask = padded(rows, device=model.device, side="left", fill=filler(model))
+    whole = torch.cat([past.mask, mask], dim=1)
+    layout = Layout(prompts=torch.tensor(prompts, device=model.device), variants=variants)
+    with torch.inference_mode(), laid_out(layout):
+        answer = _called(model, tokens, whole, past.cache, logits=keep)
+    logits: Float[Tensor, "row keep vocab"] = answer.logits[:, -keep:]
+    return logits
+
+
 def advanced(
     model: LanguageModel,
     past: Past,
@@ -107,7 +130,7 @@ def advanced(
     whole = torch.cat([past.mask, mask], dim=1)
     layout = Layout(prompts=torch.tensor(prompts, device=model.device), variants=variants, goes_on=goes_on)
     with torch.inference_mode(), laid_out(layout):
-        _called(model, tokens, whole, past.cache, logits=False)
+        _called(model, tokens, whole, past.cache, logits=0)
     return Past(cache=past.cache, mask=whole)
 
 
@@ -201,16 +224,18 @@ def _called(
     mask: Int[Tensor, "row column"],
     cache: DynamicCache,
     *,
-    logits: bool = True,
+    logits: int | None = None,
 ) -> Any:
-    """One forward pass; the decoder alone where no logits are wanted."""
+    """One forward pass with all logits, or with those after so many last tokens; with the decoder alone where none are wanted."""
     inputs: dict[str, Any] = {"input_ids": tokens, "past_key_values": cache, "use_cache": True}
     if not bool(mask.all()):
         inputs["attention_mask"] = mask
     if _takes_positions(model):
         inputs["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)[:, -tokens.shape[1] :]
+    if logits and "logits_to_keep" in inspect.signature(type(model.module).forward).parameters:
+        inputs["logits_to_keep"] = logits
     try:
-        return (model.module if logits else model.anatomy.decoder)(**inputs)
+        return (model.anatomy.decoder if logits == 0 else model.module)(**inputs)
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"{model.checkpoint.key}: a batch of {len(tokens)} rows and {mask.shape[1]} columns does not fit the memory of {model.device}; "
