@@ -218,11 +218,13 @@ def test_what_lies_in_a_place_is_part_of_what_is_asked(
     prose = TaskConfig(name="text", path=str(text))
     before = [inputs_of(one, settings=settings) for one in (toxic, truth, prose)]
     assert before == [inputs_of(one, settings=settings) for one in (toxic, truth, prose)]
-    # What a check found stands in the notes beside every score.
+    # What a check found changes no answer, whatever else is in the folder may.
     (own / "check.json").write_text(
         '[{"quantity": "accuracy", "value": 0.9, "n": 5, "role": "measured"},'
         ' {"quantity": "auroc", "value": 0.9, "n": 5, "role": "measured"}]'
     )
+    assert before == [inputs_of(one, settings=settings) for one in (toxic, truth, prose)]
+    (own / "words.json").write_text("[]")
     tiny.save(model, "llama", seed=5, d_model=8)
     text.write_text("Another text.")
     after = [inputs_of(one, settings=settings) for one in (toxic, truth, prose)]

@@ -48,7 +48,13 @@ def loaded(folder: Path, **how: Any) -> LanguageModel:
 
 def vector(model: LanguageModel, **changes: Any) -> SteeringVector:
     drawn = torch.randn(32, generator=torch.Generator().manual_seed(1))
-    fitting = {"n_blocks": 3, "model_type": "llama", "tokenizer": tokenizer_fingerprint(model.tokenizer)}
+    fitting = {
+        "n_blocks": 3,
+        "model_type": "llama",
+        "tokenizer": tokenizer_fingerprint(model.tokenizer),
+        "dataset": "robustness/world",
+        "seed": 0,
+    }
     return make_vector(drawn, **{**fitting, **changes})
 
 
@@ -161,7 +167,7 @@ def test_whatever_changes_an_answer_makes_it_another_evaluation(
         case "protocol":
             how = {"protocol": "published"}
         case "seed":
-            how = {"seed": 1}
+            how, options = {"seed": 1}, replace(steering, vector=saved(tmp_path / "v", model, seed=1))
         case "dtype":
             used = loaded(target, dtype="bfloat16")
         case "model":
@@ -218,6 +224,14 @@ def test_a_strength_in_the_target_s_norm_is_a_share_of_it(
     assert [[row["alpha"], row["quantity"], row["value"]] for row in found] == [
         [row["alpha"], row["quantity"], row["value"]] for row in again
     ]
+
+
+def test_a_vector_of_another_split_is_not_judged_on_the_test_half(model: LanguageModel, tmp_path: Path) -> None:
+    other = SteerOptions(vector=saved(tmp_path / "v", model, seed=1), alphas=(1.0,))
+    with pytest.raises(ConfigError, match="evaluate with --seed 1"):
+        evaluate_model(model, [READING], out=tmp_path / "run", settings=SETTINGS, steering=other)
+    assert not (tmp_path / "run").exists()
+    evaluate_model(model, [READING], out=tmp_path / "run", settings=SETTINGS, steering=other, half="development")
 
 
 def test_controls_are_marked(model: LanguageModel, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trustrace.cli import checkpoints, datasets, judges, toxicity, vectors
-from trustrace.cli.evaluate import evaluate
+from trustrace.cli.evaluate import ModeName, evaluate
 from trustrace.cli.options import (
     BatchTokens,
     DataDir,
@@ -106,17 +106,22 @@ def steer(
     device: Device = "auto",
     batch_tokens: BatchTokens = None,
     data_dir: DataDir = None,
+    mode: Annotated[ModeName, typer.Option(help="How endpoint judges are asked.")] = ModeName.chat,
+    token_cap: Annotated[int | None, typer.Option(min=1, help="Stop before endpoint judges take more tokens.")] = None,
 ) -> None:
     """Steer the models of STUDY with vectors of pre-training checkpoints: choose on development data, judge on test data."""
     from trustrace.cli.view import say, showing_progress
     from trustrace.studies.files import read_study
+    from trustrace.studies.judging import EndpointOptions
     from trustrace.studies.settings import Settings
     from trustrace.studies.steer import run_steer
     from trustrace.studies.steer_config import SteerConfig
 
     settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)
     with showing_progress() as progress:
-        table = run_steer(read_study(study, SteerConfig), out=out, settings=settings, progress=progress)
+        asked = read_study(study, SteerConfig)
+        judging = EndpointOptions(mode=mode.value, max_tokens_spent=token_cap)
+        table = run_steer(asked, out=out, settings=settings, judging=judging, progress=progress)
     say(f"table: {table}\nreport: trustrace report {out}")
 
 

@@ -50,6 +50,8 @@ class Positions:
                 f"unknown positions {text!r}; use 'all', 'prompt_last+generated', 'generated' or 'window:START:STOP', such as 'window:-4:'"
             )
         start, stop = (int(bound) if bound else None for bound in found.groups())
+        if start is not None and stop is not None and (start < 0) == (stop < 0) and start >= stop:
+            raise ConfigError(f"positions {text!r} hold no token; its start must come before its stop")
         return cls(rule="window", start=start, stop=stop)
 
     def __str__(self) -> str:

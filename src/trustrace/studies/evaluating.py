@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trustrace.core.errors import ConfigError, EndpointError, MissingExtraError, RunError
+from trustrace.core.errors import ConfigError, DataError, EndpointError, MissingExtraError, RunError
 from trustrace.core.measurements import Measurement, Protocol
 from trustrace.core.progress import Progress, silent
-from trustrace.datasets import lambada
+from trustrace.core.statements import Statements
 from trustrace.evaluation.outcomes import Task
 from trustrace.interventions.applying import Strength, applied, require_target
 from trustrace.interventions.positions import Positions
@@ -27,12 +27,13 @@ from trustrace.steering.vectors import CONTROLS, SteeringVector
 from trustrace.studies.abilities import Half, TaskConfig, open_task
 from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.settings import Settings
+from trustrace.studies.statements import load_named
 from trustrace.studies.task_facts import inputs_of
 from trustrace.studies.trace import UNIT_ERRORS
 from trustrace.studies.vectors import residual_norms
 from trustrace.studies.versions import PLAIN, Conventions, Version, rows_of, run_versions, samples_of
 
-ROOMS = ("core", "datasets", "models", "activations", "measures", "steering", "interventions", "evaluation")
+ROOMS = ("core", "datasets", "models", "activations", "measures", "steering", "interventions", "evaluation", "studies")
 """Rooms whose code can change a score."""
 
 FAILURES = (*UNIT_ERRORS, ConfigError, EndpointError, MissingExtraError)
@@ -41,7 +42,7 @@ FAILURES = (*UNIT_ERRORS, ConfigError, EndpointError, MissingExtraError)
 SAMPLES = "samples.jsonl"
 
 REFERENCE_TEXTS = 200
-"""Passages on which the target's residual norm is measured."""
+"""Statements on which the target's residual norm is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ def evaluate_model(
         )
     asked = [inputs_of(task, settings=settings) for task in tasks]
     conventions = Conventions(protocol=protocol, seed=seed, positions=steering.positions if steering else Positions())
-    versions = (PLAIN, *_steered(model, steering, settings)) if steering else (PLAIN,)
+    versions = (PLAIN, *_steered(model, steering, settings, half=half, seed=seed)) if steering else (PLAIN,)
     study = _described(model, versions, half=half, conventions=conventions)
     units = [_unit(task, study) for task in asked]
     with Ledger.open(out, study=study) as ledger:
@@ -240,15 +241,19 @@ def _run(
     return rows, samples_of(versions, outcomes, dataset)
 
 
-def _steered(model: LanguageModel, steering: SteerOptions, settings: Settings) -> list[Version]:
+def _steered(
+    model: LanguageModel, steering: SteerOptions, settings: Settings, *, half: Half, seed: int
+) -> list[Version]:
     """One version for each strength."""
     vector = _one_vector(steering.vector)
     site = steering.site or vector.site
     require_target(replace(vector, site=site), model, allow=steering.allow)
-    norm = float("nan")
-    if steering.unit == "target_norm":
-        texts = reference_texts(settings)
-        norm = residual_norms(model, texts, sites=[site], settings=settings, truncation="left")[site]
+    if half == "test" and vector.seed != seed:
+        raise ConfigError(
+            f"{vector.key} was made of the development half by seed {vector.seed}, and the test half by seed {seed} is another: it holds "
+            f"statements that the vector was made of; evaluate with --seed {vector.seed}"
+        )
+    norm = _target_norm(model, vector, site, settings) if steering.unit == "target_norm" else float("nan")
     return [
         Version(
             vector=vector.key,
@@ -261,9 +266,22 @@ def _steered(model: LanguageModel, steering: SteerOptions, settings: Settings) -
     ]
 
 
-def reference_texts(settings: Settings) -> tuple[str, ...]:
-    """Ordinary prose, on which the norm of a residual stream is measured."""
-    return lambada.passages(data_dir=settings.data_dir)[:REFERENCE_TEXTS]
+def _target_norm(model: LanguageModel, vector: SteeringVector, site: str, settings: Settings) -> float:
+    """The median norm of the model's residual stream on the statements that the vector was made of, as a steering study measures it."""
+    try:
+        statements = load_named(vector.dataset, settings=settings, seed=vector.seed)
+    except (ConfigError, DataError) as error:
+        raise ConfigError(
+            f"the unit target_norm is measured on {vector.dataset}, which cannot be read ({error}); use another --unit"
+        ) from error
+    texts = reference_texts(statements)
+    return residual_norms(model, texts, sites=[site], settings=settings, truncation="left")[site]
+
+
+def reference_texts(statements: Statements) -> tuple[str, ...]:
+    """The development statements on which a target's norm is measured."""
+    development = [row for row, split in enumerate(statements.splits) if split != "test"]
+    return statements.take(development[:REFERENCE_TEXTS]).texts
 
 
 def _one_vector(path: Path) -> SteeringVector:

@@ -26,6 +26,7 @@ from trustrace.steering.separation import separation
 from trustrace.steering.vectors import SteeringVector
 from trustrace.studies.abilities import Half, TaskConfig, open_task
 from trustrace.studies.evaluating import FAILURES, REFERENCE_TEXTS, SAMPLES, require_success
+from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.settings import Settings
 from trustrace.studies.steer_config import SteerConfig
 from trustrace.studies.steer_plan import Contrast, SteerPlan, Target, plan_steer
@@ -46,6 +47,7 @@ class _Steer:
     plan: SteerPlan
     ledger: Ledger
     settings: Settings
+    judging: EndpointOptions | None
     progress: Progress
     conventions: Conventions = field(init=False)
 
@@ -82,8 +84,17 @@ class _Steer:
         return files.load(self.ledger.file_of(unit, VECTORS))
 
 
-def run_steer(study: SteerConfig, *, out: Path, settings: Settings, progress: Progress = silent) -> Path:
+def run_steer(
+    study: SteerConfig,
+    *,
+    out: Path,
+    settings: Settings,
+    judging: EndpointOptions | None = None,
+    progress: Progress = silent,
+) -> Path:
     """Do what `study` asks for and `out` does not hold yet, then write the table and the manifest.
+
+    `judging` says how endpoint judges are asked, and what they may cost.
 
     Returns:
         The path of the tidy table.
@@ -93,7 +104,7 @@ def run_steer(study: SteerConfig, *, out: Path, settings: Settings, progress: Pr
     """
     plan = plan_steer(study, settings=settings)
     with Ledger.open(out, study=study.model_dump(mode="json")) as ledger:
-        steer = _Steer(plan=plan, ledger=ledger, settings=settings, progress=progress)
+        steer = _Steer(plan=plan, ledger=ledger, settings=settings, judging=judging, progress=progress)
         ledger.forget_failures(plan.units)
         ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
         try:
@@ -223,7 +234,8 @@ def _search_and_test(
     """A search that fails leaves its tests open: they wait for it."""
     searched, *tests = _units_of(steer.plan, target, origin, contrast)
     try:
-        versions = _versions(steer, model, origin, contrast, norms)
+        vectors = _vectors_for(steer, target, model, origin, contrast)
+        versions = _versions(steer, vectors, origin, contrast, norms)
     except FAILURES as error:
         steer.ledger.fail(next(filter(steer.is_open, (searched, *tests))), error)
         return
@@ -238,13 +250,24 @@ def _search_and_test(
             steer.attempt(unit, partial(_tested, steer, model, chosen, task))
 
 
-def _versions(
-    steer: _Steer, model: LanguageModel, origin: Checkpoint | None, contrast: Contrast, norms: Mapping[str, float]
-) -> list[Version]:
-    study = steer.plan.study
+def _vectors_for(
+    steer: _Steer, target: Target, model: LanguageModel, origin: Checkpoint | None, contrast: Contrast
+) -> tuple[SteeringVector, ...]:
+    """The vectors of `origin`, or those that random directions are measured out like, if they may act in the target."""
     vectors = steer.vectors(origin or steer.plan.sources[-1], contrast)
     for vector in vectors:
-        require_target(vector, model)
+        require_target(vector, model, allow=target.allow)
+    return vectors
+
+
+def _versions(
+    steer: _Steer,
+    vectors: Sequence[SteeringVector],
+    origin: Checkpoint | None,
+    contrast: Contrast,
+    norms: Mapping[str, float],
+) -> list[Version]:
+    study = steer.plan.study
     if origin is None:
         return random_versions(vectors, study, norms, contrast=contrast.name)
     return versions_of(vectors, study, norms)
@@ -306,7 +329,14 @@ def _told(steer: _Steer, model: LanguageModel, contrast: Contrast, task: TaskCon
 
 def _task(steer: _Steer, config: TaskConfig, *, half: Half) -> Task:
     study = steer.plan.study
-    return open_task(config, half=half, settings=steer.settings, seed=study.seed, protocol=study.protocol)
+    return open_task(
+        config,
+        half=half,
+        settings=steer.settings,
+        seed=study.seed,
+        protocol=study.protocol,
+        options=steer.judging,
+    )
 
 
 def _relate(steer: _Steer) -> None:

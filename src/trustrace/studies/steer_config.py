@@ -11,17 +11,27 @@ from trustrace.core.measurements import Protocol
 from trustrace.core.sites import Position, Site
 from trustrace.interventions.applying import Strength
 from trustrace.interventions.positions import Positions
+from trustrace.steering.fit import Mismatch
 from trustrace.steering.vectors import CONTROLS, Kind
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.config import CheckpointsConfig, DatasetConfig
 from trustrace.studies.task_facts import PERPLEXITIES, WITHOUT_HALVES, aims_of
 
+_WHOLE_TEXTS = ("lambada_text", "text", "world_text")
+
 
 class TargetConfig(Config):
-    """A model that is steered: a folder, a run or a hub repository, and which of its checkpoints; the last if not given."""
+    """A model that is steered: a folder, a run or a hub repository.
+
+    Attributes:
+        source: Where it is.
+        revision: Which of its checkpoints; the last if not given.
+        allow: What may differ from the vectors' source: a tuned model may have gained a token.
+    """
 
     source: str
     revision: str | None = None
+    allow: tuple[Mismatch, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -170,6 +180,15 @@ class SteerConfig(Config):
         names = [contrast.name for contrast in self.contrasts]
         if len(set(names)) < len(names):
             raise ValueError(f"two contrasts have one name in {names}; give each dataset a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _perplexity_sees_what_is_steered(self) -> "SteerConfig":
+        if self.positions.startswith("window") and self.perplexity.task.name in _WHOLE_TEXTS:
+            raise ValueError(
+                f"{self.perplexity.task.name} scores whole texts, which have no prompt: what a window steers does not show in it; "
+                "bound by lambada, or steer other positions"
+            )
         return self
 
     @model_validator(mode="after")

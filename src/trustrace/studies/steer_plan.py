@@ -1,7 +1,7 @@
 """What a steering study will do, known before any of it is done."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from trustrace.models.selection import select
 from trustrace.models.sources import CheckpointSource, open_source
 from trustrace.models.weights import architecture, read_config
 from trustrace.runs.identity import Unit, code_version
-from trustrace.studies.abilities import Half, TaskConfig
+from trustrace.steering.fit import Mismatch
+from trustrace.studies.abilities import Half, TaskConfig, open_task
+from trustrace.studies.apart import asked_by, without_asked
 from trustrace.studies.evaluating import ROOMS
 from trustrace.studies.settings import Settings
 from trustrace.studies.statements import load_all
@@ -36,6 +38,7 @@ class Target:
 
     source: CheckpointSource
     checkpoint: Checkpoint
+    allow: tuple[Mismatch, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +221,7 @@ def plan_steer(study: SteerConfig, *, settings: Settings) -> SteerPlan:
         series=series,
         sources=tuple(series.pin(checkpoint) for checkpoint in chosen),
         targets=targets,
-        contrasts=tuple(_contrast(one, settings, study.seed) for one in study.contrasts),
+        contrasts=_contrasts(study, settings),
         asked={task: inputs_of(task, settings=settings) for task in dict.fromkeys(_tasks(study))},
     )
 
@@ -227,7 +230,7 @@ def _target(config: TargetConfig, settings: Settings) -> Target:
     source = open_source(config.source, keep_downloads=settings.keep_downloads)
     known = source.checkpoints()
     (checkpoint,) = select(known, [config.revision or known[-1].revision])
-    return Target(source=source, checkpoint=source.pin(checkpoint))
+    return Target(source=source, checkpoint=source.pin(checkpoint), allow=config.allow)
 
 
 def _tasks(study: SteerConfig) -> list[TaskConfig]:
@@ -260,6 +263,19 @@ def _require_fit(study: SteerConfig, source: tuple[CheckpointSource, Checkpoint]
 def _shape(source: CheckpointSource, checkpoint: Checkpoint) -> dict[str, Any]:
     with source.path(checkpoint, with_weights=False) as folder:
         return architecture(read_config(folder))
+
+
+def _contrasts(study: SteerConfig, settings: Settings) -> tuple[Contrast, ...]:
+    """The dimensions; under ``published`` without the development rows that the paper's test asks about."""
+    found = tuple(_contrast(one, settings, study.seed) for one in study.contrasts)
+    if study.protocol == "rigorous":
+        return found
+    tasks = (
+        open_task(one.task, half="test", settings=settings, seed=study.seed, protocol="published")
+        for one in study.contrasts
+    )
+    asked = [text for task in tasks for text in asked_by(task)]
+    return tuple(replace(one, statements=without_asked(one.statements, asked)) for one in found)
 
 
 def _contrast(config: ContrastConfig, settings: Settings, seed: int) -> Contrast:

@@ -94,6 +94,9 @@ def _judge(name: str, aspect: Aspect, task: TaskConfig, *, settings: Settings) -
     return "" if colon else _folder(Path(name))
 
 
+_CHECKS = frozenset({"quality.json", "check.json", "check.parquet"})
+
+
 def _classifier(name: str, *, settings: Settings) -> str:
     if name.startswith(HUB):
         return _commit(name.removeprefix(HUB).partition("#")[0] or DEFAULT_CLASSIFIER)
@@ -109,9 +112,10 @@ def _commit(source: str) -> str:
 
 
 def _folder(folder: Path) -> str:
-    """Everything in it: what a check found stands beside the scores, so it counts as well."""
+    """Everything in it but what a check found, which changes no answer."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    for path in sorted(path for path in files if path.name not in _CHECKS):
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode() + _hash(path).encode())
     return digest.hexdigest()
 
