@@ -227,3 +227,14 @@ def test_correlations_are_exchanged_item_by_item(statistic: Statistic) -> None:
     expected = np.mean(np.abs(drawn_differences) >= abs(observed))
     pair = (outcome(graded(items, statistic=statistic)) for items in (one, other))
     assert changes(*pair, seed=0)[1].value == pytest.approx(expected, abs=0.06)
+
+
+def test_an_offset_of_all_scores_changes_no_p_value_of_an_area() -> None:
+    rng = np.random.default_rng(9)
+    labels = rng.integers(0, 2, 80).astype(float)
+    before = labels + rng.normal(size=80)
+    after = before + 0.7 * labels
+    plain, shifted = (outcome(graded(np.column_stack([labels, after + by]), statistic="auroc")) for by in (0.0, 50.0))
+    reference = outcome(graded(np.column_stack([labels, before]), statistic="auroc"))
+    assert changes(plain, reference, seed=0) == changes(shifted, reference, seed=0)
+    assert changes(plain, reference, seed=0)[1].value < 0.02

@@ -60,7 +60,14 @@ class Items:
         return _of_totals(weights @ self._sums(self.values), self.statistic)
 
     def exchanged(self, other: "Items", swapped: Bool[np.ndarray, "draw group"]) -> Draws:
-        """By how much the statistic differs between these items and those of `other`, with the two swapped in some groups."""
+        """By how much the statistic differs between these items and those of `other`, with the two swapped in some groups.
+
+        Scores of two versions may differ by an offset that changes no area under the curve, so that their ranks are swapped, not they.
+
+        References:
+            Venkatraman and Begg (1996), A distribution-free procedure for comparing receiver operating characteristic curves from a
+            paired experiment.
+        """
         if self.statistic in SUMS:
             mine, theirs = self._sums(self.values), self._sums(other.values)
             moved = swapped.astype(np.float64) @ (theirs - mine)
@@ -68,8 +75,13 @@ class Items:
                 theirs.sum(0) - moved, self.statistic
             )
             return np.asarray(changed)
-        both = (self._swapped(other, one) for one in swapped)
+        first, second = (self._ranked(), other._ranked()) if self.statistic == "auroc" else (self, other)
+        both = (first._swapped(second, one) for one in swapped)
         return np.array([self._of(mine) - self._of(theirs) for mine, theirs in both])
+
+    def _ranked(self) -> "Items":
+        """The same with the ranks of the scores in their place."""
+        return replace(self, values=np.column_stack([self.values[:, 0], _ranks(self.values[:, 1])]))
 
     def _of(self, values: Values) -> float:
         """The statistic of other values of the same items."""
