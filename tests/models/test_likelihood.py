@@ -1,5 +1,7 @@
 """Log-probabilities of continuations, against one forward pass of each text."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from trustrace.core.errors import ConfigError, DataError, ModelError, TokenizerError
 from trustrace.models import tiny
-from trustrace.models.language_model import LanguageModel
+from trustrace.models.language_model import LanguageModel, Sharing
 from trustrace.models.likelihood import Pair, encode_pair, likelihoods, read_logits
 
 BEGINNING = "Once upon a time, in the far west, "
@@ -44,6 +46,23 @@ def test_likelihoods_are_those_of_each_text_alone(family: str) -> None:
         np.testing.assert_allclose(likelihood.log_probs, by_hand(model, pair), atol=1e-5)
         assert likelihood.total == pytest.approx(likelihood.log_probs.sum())
         assert len(likelihood) == len(pair[1])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("sharing", ["prompt", "nothing"])
+def test_of_prompts_with_one_answer_each_nothing_but_the_end_goes_through_the_vocabulary_head(
+    family: str, sharing: Sharing
+) -> None:
+    model = replace(model_of(family), sharing=sharing)
+    pairs = pairs_of(model)[1::4] + pairs_of(model)[3:4]
+    lengths: list[int] = []
+    head = model.module.get_output_embeddings()
+    handle = head.register_forward_hook(lambda module, args, output: lengths.append(args[0].shape[1]))
+    (found,) = likelihoods(model, pairs)
+    handle.remove()
+    assert lengths == [max(len(continuation) for _, continuation in pairs)]
+    for pair, likelihood in zip(pairs, found, strict=True):
+        np.testing.assert_allclose(likelihood.log_probs, by_hand(model, pair), atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 100, 10_000])
