@@ -25,6 +25,7 @@ def test_columns_of_different_length_are_refused_by_name() -> None:
         statements(labels=(0, 1))
 
 
+@pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("changes", [{"labels": (0, 1, 2)}, {"splits": ("train", "test", "dev")}])
 def test_a_value_outside_its_set_is_named_with_its_row(changes: dict[str, object]) -> None:
     with pytest.raises(DataError, match="at row 2"):
