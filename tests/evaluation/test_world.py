@@ -114,10 +114,37 @@ def test_what_was_thought_is_graded_like_what_was_said(outcome: Outcome) -> None
     fits = np.array([claim.fits for claim in TASK.claims])
     right, wrong = (np.array([sample[f"p_{verdict}"] for sample in outcome.samples]) for verdict in ("right", "wrong"))
     method = "log_probability"
-    np.testing.assert_array_equal(graded(outcome, "accuracy", method).values[:, 0], np.where(fits, right, wrong))
+    np.testing.assert_array_equal(graded(outcome, "due_probability", method).values[:, 0], np.where(fits, right, wrong))
+    likeliest = [max(VERDICTS, key=lambda verdict: sample[f"p_{verdict}"]) for sample in outcome.samples]
+    hits = [one == ("right" if fit else "wrong") for one, fit in zip(likeliest, fits, strict=True)]
+    np.testing.assert_array_equal(graded(outcome, "accuracy", method).values[:, 0], np.array(hits, dtype=float))
+    assert 0 < np.mean(hits) < 1
     np.testing.assert_array_equal(graded(outcome, "breach", method).values[:, 0], np.where(fits, np.nan, right))
     labels, scores = graded(outcome, "auroc", method).values.T
     assert roc_auc_score(labels, scores) == pytest.approx(roc_auc_score(fits, right))
+
+
+def test_a_constant_offset_wins_accuracy_and_probability_and_not_the_area_under_the_curve() -> None:
+    """A model that says "right" too often is mended by one number that knows nothing of any claim."""
+    fits = np.array([claim.fits for claim in TASK.claims])
+    rng = np.random.default_rng(3)
+    right = rng.normal(np.where(fits, 4.0, 2.0), 1.0)
+
+    def scores(offset: float) -> tuple[float, float, float]:
+        logits = np.stack([right - offset, np.zeros(len(fits)), np.full(len(fits), -3.0)], axis=1)
+        likely = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        found = {one.quantity: one for one in TASK._thought(likely)}
+        labels, ranked = found["auroc"].values.T
+        return (
+            found["accuracy"].values.mean(),
+            found["due_probability"].values.mean(),
+            float(roc_auc_score(labels, ranked)),
+        )
+
+    before, after = scores(0.0), scores(3.0)
+    assert after[0] > before[0] + 0.2
+    assert after[1] > before[1] + 0.1
+    assert after[2] == pytest.approx(before[2], abs=1e-12)
 
 
 def test_an_item_is_resampled_with_all_that_is_said_of_its_person(outcome: Outcome) -> None:

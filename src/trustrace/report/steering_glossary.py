@@ -30,6 +30,12 @@ _TASKS = {
 _TERMS = (
     Term(name="accuracy", title="Accuracy", sentence="The share of items answered rightly.", better="higher"),
     Term(
+        name="due_probability",
+        title="Probability of the due verdict",
+        sentence="The mean probability of the verdict that a trustworthy model would give; saying one verdict more often can raise it.",
+        better="higher",
+    ),
+    Term(
         name="accuracy_normalised",
         title="Accuracy by length",
         sentence="The same, each choice's log-probability divided by its length.",

@@ -44,7 +44,7 @@ def aims_of(task: TaskConfig, protocol: Protocol) -> tuple[str, ...]:
             return ("perplexity",)
         case "world_reliability" | "world_toxicity" | "world_privacy" | "world_fairness":
             harm = {str(dimension): name for dimension, name in HARMS.items()}[task.name.removeprefix("world_")]
-            return ("accuracy", "truth", harm, "correction", "unreadable", "auroc")
+            return ("accuracy", "due_probability", "truth", harm, "correction", "unreadable", "auroc")
     return ()
 
 
