@@ -10,6 +10,9 @@ from trustrace.core.errors import ConfigError
 
 ConfigType = TypeVar("ConfigType", bound="Config")
 
+SHOWN = 80
+"""Characters of a wrong value that a message shows."""
+
 
 class Config(BaseModel):
     """A frozen, hashable-by-content description of *what* is to be done; *where* (device, batch size, folders) never belongs in one."""
@@ -30,8 +33,22 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = "\n".join(f"  {_explain(cls, cast('dict[str, Any]', problem))}" for problem in error.errors())
+            found = _causes([cast("dict[str, Any]", problem) for problem in error.errors()])
+            problems = "\n".join(f"  {_explain(cls, problem)}" for problem in found)
             raise ConfigError(f"{where} is not a valid {cls.__name__}:\n{problems}") from None
+
+
+def _causes(problems: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The problems, less lists that are too short only because a wrong item does not count."""
+    places = [problem["loc"] for problem in problems]
+
+    def follows(problem: dict[str, Any]) -> bool:
+        depth = len(problem["loc"])
+        return problem["type"] == "too_short" and any(
+            len(place) > depth and place[:depth] == problem["loc"] for place in places
+        )
+
+    return [problem for problem in problems if not follows(problem)]
 
 
 def _explain(config: type[BaseModel], problem: dict[str, Any]) -> str:
@@ -40,7 +57,16 @@ def _explain(config: type[BaseModel], problem: dict[str, Any]) -> str:
         return f"{place}: unknown key{_suggestion(config, problem['loc'])}"
     if problem["type"] == "missing":
         return f"{place}: missing"
-    return f"{place}: {problem['msg']} (got {problem['input']!r})"
+    said = problem["msg"].removeprefix("Value error, ")
+    # What is wrong between several keys is said in full; their whole mapping adds nothing.
+    is_of_several = problem["type"] == "value_error" and isinstance(problem["input"], Mapping)
+    given = "" if is_of_several else f" (got {_abbreviated(problem['input'])})"
+    return f"{place}{': ' if place else ''}{said}{given}"
+
+
+def _abbreviated(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 4]} ..."
 
 
 def _suggestion(config: type[BaseModel], location: tuple[str | int, ...]) -> str:
