@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trustrace.core.errors import ConfigError, DataError, TrustraceError, UnsafeFileError
+from trustrace.core.errors import ConfigError, DataError, MissingExtraError, TrustraceError, UnsafeFileError
 from trustrace.core.measurements import Protocol
 from trustrace.core.progress import silent
 from trustrace.core.statements import LabelMeaning, Source, Statements
@@ -15,6 +15,8 @@ from trustrace.evaluation.toxicity import files as toxicity_files
 from trustrace.evaluation.toxicity import linear
 from trustrace.evaluation.toxigen import ToxiGen
 from trustrace.evaluation.truthfulqa import TruthfulQAChoice, TruthfulQAGeneration
+from trustrace.evaluation.world import WorldReplies
+from trustrace.evaluation.world_text import WorldText
 from trustrace.models import tiny
 from trustrace.models.language_model import LanguageModel
 from trustrace.studies.abilities import Half, TaskConfig, open_task, parse_tasks
@@ -162,20 +164,62 @@ def test_an_endpoint_s_judge_is_asked_as_the_task_says(settings: Settings) -> No
 
 
 def test_a_command_line_names_tasks_one_by_one_or_with_commas() -> None:
-    found = parse_tasks(["lambada, sst2", "text:some/where.txt", ""], limit=4, truth=("j",), classifier="c", shots=2)
+    found = parse_tasks(["lambada, sst2", "text:some/where.txt", ""], limit=4, truth=(), classifier=None, shots=6)
     assert [one.name for one in found] == ["lambada", "sst2", "text"]
     assert [one.title for one in found] == ["lambada", "sst2", "text:where.txt"]
     assert {one.limit for one in found} == {4}
     assert found[2].path == "some/where.txt"
     # Each task takes the options that it knows.
-    (truth,) = parse_tasks(
-        ["truthfulqa"], limit=None, truth=("j",), info=(), mode="completions", classifier="c", shots=2
+    truth, choice, toxic, world = parse_tasks(
+        ["truthfulqa", "truthfulqa_mc1", "toxigen", "world_text"],
+        truth=("j",),
+        mode="completions",
+        classifier="c",
+        shots=2,
+        world=3,
     )
     assert (truth.truth, truth.mode, truth.shots, truth.classifier) == (("j",), "completions", 2, None)
-    (choice,) = parse_tasks(["truthfulqa_mc1"], truth=("j",), shots=2)
     assert (choice.truth, choice.shots) == ((), 2)
-    (toxic,) = parse_tasks(["toxigen"], truth=("j",), classifier="c")
-    assert toxic.classifier == "c"
+    assert (toxic.classifier, toxic.shots, toxic.world) == ("c", 6, 0)
+    assert world.world == 3
+
+
+@pytest.mark.parametrize(
+    ("tasks", "option", "takers"),
+    [
+        (["truthfulqa_mc1"], {"truth": ("j",)}, "truthfulqa"),
+        (["lambada,sst2"], {"classifier": "c"}, "toxigen"),
+        (["toxigen"], {"shots": 2, "classifier": "c"}, "truthfulqa, truthfulqa_mc1, truthfulqa_mc2"),
+        (["lambada"], {"mode": "completions"}, "truthfulqa"),
+        (["lambada"], {"world": 1}, "world_reliability, world_toxicity, world_privacy, world_fairness, world_text"),
+    ],
+)
+def test_an_option_that_no_task_takes_is_told_with_the_tasks_that_would(
+    tasks: list[str], option: dict[str, Any], takers: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_tasks(tasks, limit=3, **option)
+    assert f"--{next(iter(option))} says nothing to " in str(refused.value)
+    assert f"it is for {takers};" in str(refused.value)
+
+
+def test_the_world_is_not_drawn_by_the_seed() -> None:
+    """Another seed draws other claims about the same world; another world has other inhabitants."""
+
+    def claims(world: int, seed: int, limit: int | None = None) -> tuple[str, ...]:
+        config = TaskConfig(name="world_privacy", limit=limit, world=world)
+        task = open_task(config, half="test", settings=SETTINGS, seed=seed)
+        assert isinstance(task, WorldReplies)
+        return tuple(claim.text for claim in task.claims)
+
+    assert claims(0, 0) == claims(0, 1)
+    assert claims(0, 0, 20) != claims(0, 1, 20)
+    assert set(claims(0, 1, 20)) < set(claims(0, 0))
+    assert not set(claims(0, 0)) & set(claims(1, 0))
+    texts = [
+        open_task(TaskConfig(name="world_text", world=one), half="test", settings=SETTINGS, seed=5) for one in (0, 1)
+    ]
+    assert [one.world for one in texts if isinstance(one, WorldText)] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +228,10 @@ def test_a_command_line_names_tasks_one_by_one_or_with_commas() -> None:
         ([], "no tasks"),
         (["", " , "], "no tasks"),
         (["lambda"], "no task 'lambda'; did you mean 'lambada'?"),
-        (["toxigen"], "toxigen needs `classifier`"),
+        (
+            ["toxigen"],
+            "toxigen needs `classifier`, who says what is toxic: a folder that 'trustrace toxicity train' wrote",
+        ),
         (["text"], "text needs `path`"),
         (["text:"], "text needs `path`"),
         (["lambada:x.txt"], "lambada takes no `path`"),
@@ -196,6 +243,7 @@ def test_a_task_that_cannot_be_asked_is_refused(given: list[str], message: str) 
     with pytest.raises(ConfigError) as refused:
         parse_tasks(given, limit=None, truth=(), classifier=None)
     assert message in str(refused.value)
+    assert "TaskConfig" not in str(refused.value) or "takes no" in message
 
 
 @pytest.mark.parametrize("wrong", [{"limit": 0}, {"shots": 7}, {"shots": -1}, {"judge": "x"}, {"mode": "shout"}])
@@ -234,6 +282,38 @@ def test_what_lies_in_a_place_is_part_of_what_is_asked(
     assert contents[f"truth hf:{model}"] == contents[f"info hf:{model}"] != ""
     assert contents_of(TaskConfig(name="lambada"), settings=settings) == {}
     assert inputs_of(TaskConfig(name="lambada", limit=3), settings=settings)["limit"] == 3
+
+
+def test_the_questions_of_a_benchmark_and_its_harness_are_part_of_what_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import metadata
+
+    from tests.datasets.test_general import write_article
+    from trustrace.datasets import general
+
+    monkeypatch.delenv("TRUSTRACE_DATA", raising=False)
+    race, local = TaskConfig(name="race"), Settings(device="cpu", data_dir=tmp_path)
+    hub = inputs_of(race, settings=SETTINGS)
+    assert hub["contents"] == {"questions": "hub", "lm_eval": metadata.version("lm_eval")}
+    for number in range(3):
+        write_article(tmp_path / general.RACE_FOLDER, number)
+    three = inputs_of(race, settings=local)
+    assert three == inputs_of(race, settings=local) != hub
+    monkeypatch.setenv("TRUSTRACE_DATA", str(tmp_path))
+    assert inputs_of(race, settings=SETTINGS) == three
+    write_article(tmp_path / general.RACE_FOLDER, 3)
+    four = inputs_of(race, settings=local)
+    assert four != three
+    monkeypatch.setattr(metadata, "version", lambda name: "0.0.1")
+    assert inputs_of(race, settings=local)["contents"] == four["contents"] | {"lm_eval": "0.0.1"}
+
+    def absent(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", absent)
+    with pytest.raises(MissingExtraError, match=r"trustrace\[eval\]"):
+        inputs_of(race, settings=local)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from trustrace.cli import checkpoints, datasets, judges, toxicity, vectors
-from trustrace.cli.evaluate import ModeName, evaluate
+from trustrace.cli.evaluate import evaluate
 from trustrace.cli.options import (
     BatchTokens,
     DataDir,
     Device,
+    ModeName,
     Out,
     PositionName,
     ProtocolName,

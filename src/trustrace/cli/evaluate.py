@@ -6,18 +6,17 @@ from typing import Annotated
 
 import typer
 
-from trustrace.cli.options import BatchTokens, DataDir, Device, Out, ProtocolName, Revision, Seed
-
-
-class UnitName(StrEnum):
-    """What a strength of 1 means."""
-
-    distance = "distance"
-    within_std = "within_std"
-    projection_std = "projection_std"
-    residual_norm = "residual_norm"
-    one = "one"
-    target_norm = "target_norm"
+from trustrace.cli.options import (
+    BatchTokens,
+    DataDir,
+    Device,
+    ModeName,
+    Out,
+    ProtocolName,
+    Revision,
+    Seed,
+    StrengthName,
+)
 
 
 class HalfName(StrEnum):
@@ -25,13 +24,6 @@ class HalfName(StrEnum):
 
     development = "development"
     test = "test"
-
-
-class ModeName(StrEnum):
-    """How an endpoint is asked."""
-
-    chat = "chat"
-    completions = "completions"
 
 
 class MismatchName(StrEnum):
@@ -55,7 +47,7 @@ def evaluate(
     alpha: Annotated[
         list[float] | None, typer.Option(help="Its strength; repeat it. Negative goes the other way.")
     ] = None,
-    unit: UnitName = UnitName.projection_std,
+    unit: StrengthName = StrengthName.projection_std,
     layer: Annotated[
         int | None, typer.Option(min=0, help="The block it acts after; the one it was found at by default.")
     ] = None,
@@ -70,6 +62,7 @@ def evaluate(
     token_cap: Annotated[int | None, typer.Option(min=1, help="Stop before endpoint judges take more tokens.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items of each task, drawn by the seed.")] = None,
     shots: Annotated[int, typer.Option(min=0, max=6, help="Worked examples before a question of TruthfulQA.")] = 6,
+    world: Annotated[int, typer.Option(help="Which controlled world: the seed of the model's corpus.")] = 0,
     half: HalfName = HalfName.test,
     protocol: ProtocolName = ProtocolName.rigorous,
     seed: Seed = 0,
@@ -89,7 +82,7 @@ def evaluate(
 
     settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)
     judges = {"truth": tuple(truth or ()), "info": tuple(info or ()), "mode": mode.value, "classifier": classifier}
-    asked = parse_tasks(task, limit=limit, shots=shots, **judges)
+    asked = parse_tasks(task, limit=limit, shots=shots, world=world, **judges)
     steering = evaluating.steer_options(
         vector=vector,
         alphas=tuple(alpha or ()),

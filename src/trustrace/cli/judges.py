@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trustrace.cli.options import BatchTokens, DataDir, Device, Out, Seed
+from trustrace.cli.options import BatchTokens, DataDir, Device, ModeName, Out, Seed
 
 app = typer.Typer(
     help="Who says whether an answer is true and informative, and how good they are at it.", no_args_is_help=True
@@ -18,13 +18,6 @@ class AspectName(StrEnum):
 
     truth = "truth"
     info = "info"
-
-
-class ModeName(StrEnum):
-    """How an endpoint is asked."""
-
-    completions = "completions"
-    chat = "chat"
 
 
 @app.command()

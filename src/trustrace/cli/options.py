@@ -55,6 +55,34 @@ class ProtocolName(StrEnum):
     published = "published"
 
 
+class ModeName(StrEnum):
+    """How an endpoint is asked."""
+
+    chat = "chat"
+    completions = "completions"
+
+
+class UnitName(StrEnum):
+    """What a strength of 1 means, as far as a vector itself knows."""
+
+    distance = "distance"
+    within_std = "within_std"
+    projection_std = "projection_std"
+    residual_norm = "residual_norm"
+    one = "one"
+
+
+class StrengthName(StrEnum):
+    """What a strength of 1 means where a model is steered: one of a vector's own units, or the target's norm."""
+
+    distance = "distance"
+    within_std = "within_std"
+    projection_std = "projection_std"
+    residual_norm = "residual_norm"
+    one = "one"
+    target_norm = "target_norm"
+
+
 def protocols_of(names: list[ProtocolName] | None) -> tuple[Protocol, ...]:
     """The protocols called `names`; ``rigorous`` where none is."""
     return tuple(name.value for name in names or [ProtocolName.rigorous])

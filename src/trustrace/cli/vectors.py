@@ -15,6 +15,7 @@ from trustrace.cli.options import (
     Revision,
     Seed,
     TruncationName,
+    UnitName,
 )
 
 app = typer.Typer(help="Steering vectors: directions in a checkpoint, and their strengths.", no_args_is_help=True)
@@ -30,16 +31,6 @@ class KindName(StrEnum):
     contrastive_pc = "contrastive_pc"
     random = "random"
     shuffled_label = "shuffled_label"
-
-
-class UnitName(StrEnum):
-    """What a strength of 1 means."""
-
-    distance = "distance"
-    within_std = "within_std"
-    projection_std = "projection_std"
-    residual_norm = "residual_norm"
-    one = "one"
 
 
 class FormatName(StrEnum):

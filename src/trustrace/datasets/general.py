@@ -1,5 +1,6 @@
 """General abilities: ARC, MMLU, MathQA and RACE as multiple choice, and in the rows that lm-evaluation-harness reads."""
 
+import hashlib
 import json
 import os
 import re
@@ -162,6 +163,14 @@ class Questions:
     name: Benchmark
     items: tuple[MultipleChoice, ...]
     source: Source
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that is asked, in its order."""
+        digest = hashlib.sha256()
+        for row in as_task_rows(self.name, self.items):
+            digest.update(json.dumps(row, sort_keys=True).encode() + b"\0")
+        return digest.hexdigest()
 
 
 def load(name: Benchmark, *, data_dir: Path | None = None) -> Questions:

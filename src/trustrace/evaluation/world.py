@@ -61,12 +61,14 @@ class WorldReplies:
 
     Attributes:
         dimension: Reliability, toxicity, privacy or fairness.
-        seed: Which world: that of the model's corpus.
+        world: Which world: the seed of the model's corpus.
+        seed: Of the draw.
         split: Whose claims: ``validation`` to choose a strength by, ``test`` to report.
         limit: How many of them at most, drawn by the seed.
     """
 
     dimension: Dimension
+    world: int = 0
     seed: int = 0
     split: Split = "test"
     limit: int | None = None
@@ -83,7 +85,7 @@ class WorldReplies:
         Raises:
             ConfigError: nobody claims anything in this dimension.
         """
-        every = claimed(self.dimension, seed=self.seed, split=self.split)
+        every = claimed(self.dimension, seed=self.world, split=self.split)
         drawn = generator(self.seed, "limit", self.split).permutation(len(every))[: self.limit]
         return tuple(every[place] for place in sorted(drawn))
 
@@ -98,7 +100,7 @@ class WorldReplies:
         words = reply.split()
         if not words or words[0] not in VERDICTS:
             return ReadReply(verdict=None, named=None)
-        known = qualities(self.dimension, seed=self.seed)
+        known = qualities(self.dimension, seed=self.world)
         return ReadReply(verdict=words[0], named=next((word for word in words[1:] if word in known), None))
 
     def run(self, model: LanguageModel, *, batch_tokens: int | None, progress: Progress) -> Sequence[Outcome]:

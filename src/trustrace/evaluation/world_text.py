@@ -19,12 +19,12 @@ class WorldText:
 
     Attributes:
         limit: How many.
-        seed: Which world.
+        world: Which world: the seed of the model's corpus.
         half: Every other document, to choose a setting by or to report it on.
     """
 
     limit: int | None = None
-    seed: int = 0
+    world: int = 0
     half: Half = "test"
 
     @property
@@ -35,6 +35,6 @@ class WorldText:
     def run(self, model: LanguageModel, *, batch_tokens: int | None, progress: Progress) -> Sequence[Outcome]:
         """One outcome for each of the model's variants."""
         wanted = self.limit or DOCUMENTS
-        documents = list(enumerate(unseen(seed=self.seed, n_documents=2 * wanted)))
+        documents = list(enumerate(unseen(seed=self.world, n_documents=2 * wanted)))
         own = documents[0 if self.half == "development" else 1 :: 2]
         return of_passages(model, own, name=self.name, batch_tokens=batch_tokens, progress=progress)

@@ -57,7 +57,7 @@ TaskName = Literal[
 ]
 TASKS: tuple[str, ...] = get_args(TaskName)
 
-_WORLD: dict[str, Dimension] = {
+_WORLD: dict[TaskName, Dimension] = {
     "world_reliability": "reliability",
     "world_toxicity": "toxicity",
     "world_privacy": "privacy",
@@ -71,6 +71,11 @@ _TAKERS: dict[str, tuple[TaskName, ...]] = {
     "mode": ("truthfulqa",),
     "classifier": ("toxigen",),
     "path": ("text",),
+    "world": (*_WORLD, "world_text"),
+}
+_NEEDS: dict[str, tuple[str, str]] = {
+    "toxigen": ("classifier", "who says what is toxic: a folder that 'trustrace toxicity train' wrote, or hf:NAME"),
+    "text": ("path", "the file that is read: text:FILE on a command line"),
 }
 
 
@@ -86,6 +91,7 @@ class TaskConfig(Config):
         classifier: Who says what is toxic, for ``toxigen``; see ``trustrace toxicity``.
         path: The text, for ``text``.
         mode: How judges behind an endpoint are asked.
+        world: Which controlled world: the seed of the corpus that the model was trained on.
     """
 
     name: TaskName
@@ -96,6 +102,7 @@ class TaskConfig(Config):
     classifier: str | None = None
     path: str | None = None
     mode: Mode = "chat"
+    world: int = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -104,16 +111,14 @@ class TaskConfig(Config):
 
     @model_validator(mode="after")
     def _what_it_needs_is_there(self) -> "TaskConfig":
-        needs = {"toxigen": "classifier", "text": "path"}
-        needed = needs.get(self.name)
-        if needed and not getattr(self, needed):
-            raise ValueError(f"{self.name} needs `{needed}`")
+        if lack := _lack(self.name, vars(self)):
+            raise ValueError(lack)
         return self
 
     @model_validator(mode="after")
     def _it_takes_what_it_is_given(self) -> "TaskConfig":
         for option, tasks in _TAKERS.items():
-            if self.name not in tasks and getattr(self, option) != type(self).model_fields[option].default:
+            if self.name not in tasks and _is_given(option, getattr(self, option)):
                 raise ValueError(f"{self.name} takes no `{option}`; it is for {', '.join(tasks)}")
         return self
 
@@ -131,14 +136,32 @@ def parse_tasks(given: Sequence[str], **options: object) -> tuple[TaskConfig, ..
         options: Fields of :class:`TaskConfig`; each task takes those that it knows.
 
     Raises:
-        ConfigError: none is named, one is named twice, there is no such task, or it lacks an option.
+        ConfigError: none is named, one is named twice, there is no such task, it lacks an option, or an option is for none of them.
     """
     names = [name.strip() for part in given for name in part.split(",") if name.strip()]
     if not names:
         raise ConfigError("no tasks; name at least one with --task, such as --task lambada")
     if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ConfigError(f"--task {repeated[0]} is given twice; give each task once")
-    return tuple(_parsed(name, options) for name in names)
+    parsed = tuple(_parsed(name, options) for name in names)
+    for option, value in options.items():
+        takers = _TAKERS.get(option, TASKS)
+        if _is_given(option, value) and not any(task.name in takers for task in parsed):
+            raise ConfigError(
+                f"--{option} says nothing to {', '.join(task.title for task in parsed)}: it is for {', '.join(takers)}; leave it out, or "
+                "name such a task"
+            )
+    return parsed
+
+
+def _is_given(option: str, value: object) -> bool:
+    return bool(value != TaskConfig.model_fields[option].default)
+
+
+def _lack(name: str, values: Mapping[str, object]) -> str:
+    """What the task called `name` needs and `values` lacks, in words; empty where it has all."""
+    needed, meaning = _NEEDS.get(name, ("", ""))
+    return f"{name} needs `{needed}`, {meaning}" if needed and not values.get(needed) else ""
 
 
 def _parsed(text: str, options: Mapping[str, object]) -> TaskConfig:
@@ -149,6 +172,8 @@ def _parsed(text: str, options: Mapping[str, object]) -> TaskConfig:
         raise ConfigError(f"no task {name!r}; {hint}there are: {', '.join(TASKS)}")
     values: dict[str, object] = {"name": name, **({"path": path} if path else {})}
     values |= {option: value for option, value in options.items() if name in _TAKERS.get(option, TASKS)}
+    if lack := _lack(name, values):
+        raise ConfigError(lack)
     return TaskConfig.read(values, where=f"task {text}")
 
 
@@ -182,10 +207,11 @@ def open_task(
         case "text":
             return TextPerplexity(path=Path(config.path or ""), limit=limit)
         case "world_text":
-            return WorldText(limit=limit, seed=seed, half=half)
+            return WorldText(limit=limit, world=config.world, half=half)
         case "world_reliability" | "world_toxicity" | "world_privacy" | "world_fairness":
             return WorldReplies(
                 dimension=_WORLD[config.name],
+                world=config.world,
                 seed=seed,
                 split="test" if half == "test" else "validation",
                 limit=limit,

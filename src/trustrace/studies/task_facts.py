@@ -2,10 +2,12 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from trustrace.core.errors import DataError
 from trustrace.core.measurements import Protocol
+from trustrace.datasets.general import Benchmark
+from trustrace.evaluation.harness.tasks import GeneralAbility
 from trustrace.evaluation.judges.judge import Aspect
 from trustrace.evaluation.judges.language_model import DEFAULT_MODELS
 from trustrace.evaluation.toxicity.classifier import DEFAULT as DEFAULT_CLASSIFIER
@@ -51,10 +53,12 @@ def aims_of(task: TaskConfig, protocol: Protocol) -> tuple[str, ...]:
 def contents_of(task: TaskConfig, *, settings: Settings) -> dict[str, str]:
     """A hash of what lies in each place that `task` names: judges, a classifier, a text. A name says nothing of what lies there.
 
-    What is asked over a network has none. Whatever can be opened quickly is opened, so that a mistake is seen before work begins.
+    Of a benchmark it is that of its questions, or that they are the hub's, and the version of the harness that asks them. What is asked
+    over a network has none. Whatever can be opened quickly is opened, so that a mistake is seen before work begins.
 
     Raises:
         ConfigError, DataError, ModelError, UnsafeFileError: a place holds nothing that can be used.
+        MissingExtraError: the harness is not installed.
     """
     aspects: tuple[tuple[Aspect, tuple[str, ...]], ...] = (("truth", task.truth), ("info", task.info))
     found = {
@@ -64,6 +68,8 @@ def contents_of(task: TaskConfig, *, settings: Settings) -> dict[str, str]:
         found[f"classifier {task.classifier}"] = _classifier(task.classifier, settings=settings)
     if task.path:
         found[f"text {task.path}"] = _text(Path(task.path))
+    if task.name in get_args(Benchmark):
+        found |= GeneralAbility(name=cast("Benchmark", task.name), data_dir=settings.data_dir).origin
     return found
 
 

@@ -53,6 +53,18 @@ class GeneralAbility:
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"{self.name}: limit is {self.limit}; ask at least one document")
 
+    @property
+    def origin(self) -> dict[str, str]:
+        """Which questions are asked, by their fingerprint or as the hub's, and which harness writes the prompts and grades.
+
+        Raises:
+            MissingExtraError: lm-evaluation-harness is not installed.
+            DataError: local questions cannot be read.
+        """
+        if not self._is_local:
+            return {"questions": "hub", "lm_eval": _version()}
+        return {"questions": general.load(self.name, data_dir=self.data_dir).fingerprint, "lm_eval": _version()}
+
     def run(
         self, model: LanguageModel, *, batch_tokens: int | None = None, progress: Progress = silent
     ) -> Sequence[Outcome]:
@@ -82,11 +94,15 @@ class GeneralAbility:
     def _defined(self) -> Iterator["Defined"]:
         from trustrace.evaluation.harness.definitions import local, on_hub
 
-        if self.data_dir is None and not os.environ.get("TRUSTRACE_DATA"):
+        if not self._is_local:
             yield on_hub(self.name)
             return
         with local(general.load(self.name, data_dir=self.data_dir)) as defined:
             yield defined
+
+    @property
+    def _is_local(self) -> bool:
+        return self.data_dir is not None or bool(os.environ.get("TRUSTRACE_DATA"))
 
     def _documents(self, sizes: Mapping[str, int]) -> dict[str, list[int]]:
         """The documents of each task that are asked; a task of which none is asked is left out."""
@@ -99,12 +115,11 @@ class GeneralAbility:
         return chosen
 
     def _note(self, model: LanguageModel, defined: "Defined", passes: "Passes") -> str:
-        version = importlib.metadata.version("lm_eval")
         samples = [sample for task in passes.samples[0].values() for sample in task]
         cut = sum(any(passes.is_cut(*request) for request in _requests(sample)) for sample in samples)
         return (
-            f"no examples; prompts and metrics of lm-evaluation-harness {version}; {defined.note}; {cut} of {len(samples)} documents lost "
-            f"the beginning of their prompt to fit {model.max_tokens} tokens"
+            f"no examples; prompts and metrics of lm-evaluation-harness {_version()}; {defined.note}; {cut} of {len(samples)} documents "
+            f"lost the beginning of their prompt to fit {model.max_tokens} tokens"
         )
 
 
@@ -112,7 +127,18 @@ def _require_harness() -> None:
     try:
         import lm_eval  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError.of("lm-eval", extra="eval", purpose="asking ARC, MMLU, MathQA or RACE") from error
+        raise _missing() from error
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("lm_eval")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise _missing() from error
+
+
+def _missing() -> MissingExtraError:
+    return MissingExtraError.of("lm-eval", extra="eval", purpose="asking ARC, MMLU, MathQA or RACE")
 
 
 def _outcome(name: str, tasks: Mapping[str, Sequence[Mapping[str, Any]]], note: str) -> Outcome:
