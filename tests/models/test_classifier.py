@@ -6,8 +6,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from transformers import DistilBertConfig, RobertaConfig
+from transformers import DistilBertConfig, ModernBertDecoderConfig, RobertaConfig
 from transformers import DistilBertForSequenceClassification as DistilBert
+from transformers import ModernBertDecoderForSequenceClassification as ModernBertDecoder
 from transformers import RobertaForSequenceClassification as Roberta
 
 from tests.models.fake_hub import commit_of
@@ -137,6 +138,49 @@ def test_a_tokenizer_that_cannot_pad_is_refused(tmp_path):
     tokenizer.pad_token = None
     tokenizer.save_pretrained(folder)
     with pytest.raises(TokenizerError, match="no padding token"):
+        load_classifier(str(folder))
+
+
+def decoder(folder, *, padding):
+    """A tiny decoder that answers at the last token that is not `padding`."""
+    torch.default_generator.manual_seed(0)
+    config = ModernBertDecoderConfig(**SHAPE | {"pad_token_id": padding}, intermediate_size=32, num_labels=2)
+    module = ModernBertDecoder(config)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.2)
+    module.save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return folder
+
+
+def test_a_decoder_answers_alike_alone_and_beside_a_longer_text(tmp_path):
+    found = load_classifier(str(decoder(tmp_path, padding=tiny.tokenizer().pad_token_id)))
+    alone = np.concatenate([found.probabilities([text]) for text in TEXTS[:2]])
+    assert found.probabilities(TEXTS[:2]) == pytest.approx(alone, abs=1e-5)
+
+
+def test_a_decoder_that_would_answer_at_the_padding_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"changes with the padding .* the padding token 77, its tokenizer"):
+        load_classifier(str(decoder(tmp_path, padding=77)))
+
+
+def test_what_an_architecture_fails_with_is_one_error_that_names_the_classifier(tmp_path, monkeypatch):
+    folder = decoder(tmp_path, padding=tiny.tokenizer().pad_token_id)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": 5000}))
+    with pytest.raises(CheckpointError, match="cannot read it as a classifier: Padding_idx"):
+        load_classifier(str(folder))
+    (folder / "config.json").write_text(json.dumps(config))
+
+    def fails(*_, **__):
+        raise AttributeError("'ModernBertDecoderConfig' object has no attribute 'classifier_pooling'")
+
+    monkeypatch.setattr(ModernBertDecoder, "forward", fails)
+    with pytest.raises(ModelError, match=r"cannot compute with it .*classifier_pooling.*modernbert-decoder"):
+        load_classifier(str(folder))
+    monkeypatch.setattr(ModernBertDecoder, "__init__", fails)
+    with pytest.raises(CheckpointError, match=r"cannot read it as a classifier: .*classifier_pooling"):
         load_classifier(str(folder))
 
 

@@ -28,6 +28,10 @@ LONGEST = 512
 
 BATCH_TOKENS = 8192
 
+_PROOF = ("A word.", "It was a long way to the sea, and nobody spoke.")
+_TOLERANCE = 1e-2
+"""Far above what batches change by rounding, far below what reading the padding changes."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TextClassifier:
@@ -118,7 +122,7 @@ def load_classifier(source: str, *, device: str = "cpu") -> TextClassifier:
         CheckpointError: files are missing or damaged, or it is no classifier: weights of its head are missing.
         UnsafeFileError: its weights can only be read by running code.
         TokenizerError: it has no tokenizer, or one that cannot pad.
-        ModelError: its architecture is unknown.
+        ModelError: its architecture is unknown or fails, or its answers change with padding.
     """
     series = open_source(source)
     listing = series.checkpoints()
@@ -130,7 +134,27 @@ def load_classifier(source: str, *, device: str = "cpu") -> TextClassifier:
         files = weights.weight_files(folder)
         weights.verify(files)
         module, tokenizer = _module(folder, files), _tokenizer(folder)
-    return TextClassifier(name=source, commit=chosen.commit, module=module.to(device), tokenizer=tokenizer)
+    found = TextClassifier(name=source, commit=chosen.commit, module=module.to(device), tokenizer=tokenizer)
+    _prove(found)
+    return found
+
+
+def _prove(classifier: TextClassifier) -> None:
+    """Do nothing where a text has the same answer alone and beside a longer one."""
+    try:
+        alone = [classifier.probabilities([text])[0] for text in _PROOF]
+        together = classifier.probabilities(_PROOF)
+    except Exception as error:
+        kind = classifier.module.config.model_type
+        raise ModelError(
+            f"{classifier.name}: transformers cannot compute with it as a classifier ({type(error).__name__}: {error}); its architecture "
+            f"is {kind}: choose another classifier, or another version of transformers"
+        ) from error
+    if not np.allclose(alone, together, atol=_TOLERANCE, equal_nan=True):
+        raise ModelError(
+            f"{classifier.name}: its answer to a text changes with the padding beside a longer one; its configuration has the padding "
+            f"token {classifier.module.config.pad_token_id}, its tokenizer {classifier.tokenizer.pad_token_id}: make them one"
+        )
 
 
 def _module(folder: Path, files: weights.WeightFiles) -> PreTrainedModel:
@@ -144,7 +168,8 @@ def _module(folder: Path, files: weights.WeightFiles) -> PreTrainedModel:
                 local_files_only=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+    # Each architecture fails in a way of its own over files that do not fit it: missing attributes, assertions, errors of the hub's.
+    except Exception as error:
         raise CheckpointError(f"{folder}: transformers cannot read it as a classifier: {error}") from error
     if missing := sorted(loading["missing_keys"]):
         raise CheckpointError(
