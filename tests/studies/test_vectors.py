@@ -171,6 +171,8 @@ def test_mistakes_on_the_command_line_are_named(series: Path, built: Path, tmp_p
         run("build", source, *dataset, "--revision", "step_9", "--out", tmp_path)
     with pytest.raises(ConfigError, match="block_7"):
         run("build", source, *dataset, "--site", "block_7", "--out", tmp_path)
+    with pytest.raises(ConfigError, match="block_7"):
+        run("build", source, *dataset, "--site", "block_7", "--out", tmp_path / "new" / "vectors")
     with pytest.raises(DataError, match="one vector a site"):
         run("export", built, "--format", "numpy", "--out", tmp_path / "v.npz")
     with pytest.raises(ConfigError, match="one vector"):

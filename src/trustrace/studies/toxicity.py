@@ -20,6 +20,7 @@ from trustrace.evaluation.toxicity.files import (
     check_text,
     is_classifier,
     read_classifier,
+    require_place,
     write_classifier,
 )
 from trustrace.evaluation.toxicity.linear import train
@@ -58,7 +59,12 @@ def open_classifier(text: str, *, settings: Settings) -> ToxicityClassifier:
 def train_classifier(
     out: Path, *, settings: Settings, seed: int = 0, dataset: str = DATASET, progress: Progress = silent
 ) -> list[Estimate]:
-    """Train a linear classifier on the development half of `dataset`, check it on the test half, and write both to `out`."""
+    """Train a linear classifier on the development half of `dataset`, check it on the test half, and write both to `out`.
+
+    Raises:
+        DataError: `out` holds something else, or the dataset cannot be had.
+    """
+    require_place(out)
     statements = load_named(dataset, settings=settings, seed=seed)
     classifier = train(statements, seed=seed, progress=progress)
     write_classifier(classifier, out)

@@ -355,9 +355,7 @@ def capturing(
     progress: Progress = silent,
 ) -> Iterator[Activations]:
     """The activations of `texts`, in a folder that is gone afterwards."""
-    if scratch is not None:
-        scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=scratch) as folder:
+    with _inside(scratch), tempfile.TemporaryDirectory(prefix=".scratch-", dir=scratch) as folder:
         yield capture(
             model,
             texts,
@@ -369,3 +367,17 @@ def capturing(
             fingerprint=fingerprint,
             progress=progress,
         )
+
+
+@contextmanager
+def _inside(folder: Path | None) -> Iterator[None]:
+    """`folder` exists meanwhile; what of it and above it was made for that is gone afterwards where it is empty."""
+    made = [] if folder is None else [place for place in (folder, *folder.parents) if not place.exists()]
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for place in made:
+            if not any(place.iterdir()):
+                place.rmdir()

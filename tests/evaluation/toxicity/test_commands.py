@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 from tests.evaluation.toxicity.rows import statements
 from trustrace.cli.toxicity import app
-from trustrace.core.errors import ConfigError
+from trustrace.core.errors import ConfigError, DataError
 from trustrace.datasets.files import write_statements
 from trustrace.evaluation.toxicity.classifier import ToxicityClassifier
 from trustrace.models import tiny
 from trustrace.studies.settings import Settings
-from trustrace.studies.toxicity import open_classifier
+from trustrace.studies.toxicity import open_classifier, train_classifier
 
 CPU = Settings(device="cpu")
 
@@ -60,6 +60,13 @@ def test_a_classifier_is_trained_checked_and_opened_by_its_folder(rows, tmp_path
     before = json.loads((folder / "check.json").read_text())
     assert [row["value"] for row in again] == [row["value"] for row in before]
     assert {row["quantity"] for row in again} == {"accuracy", "auroc", "log_loss", "ece", "toxic_share"}
+
+
+def test_a_folder_of_somebody_else_is_refused_before_anything_is_read_or_trained(tmp_path):
+    (tmp_path / "letter.txt").write_text("Dear")
+    with pytest.raises(DataError, match="exists and holds no classifier"):
+        train_classifier(tmp_path, settings=CPU, dataset="there/is/no/such.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
 def test_a_model_of_transformers_is_checked_in_the_same_way(rows, neural):

@@ -33,8 +33,7 @@ def write_classifier(classifier: LinearClassifier, folder: Path) -> Path:
     Raises:
         DataError: `folder` holds something else.
     """
-    if folder.exists() and not is_classifier(folder):
-        raise DataError(f"{folder} exists and holds no classifier; choose another folder")
+    require_place(folder)
     numbers = save(
         {
             "weights": classifier.weights,
@@ -60,6 +59,16 @@ def write_classifier(classifier: LinearClassifier, folder: Path) -> Path:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+def require_place(folder: Path) -> None:
+    """Do nothing where a classifier may be written to `folder`.
+
+    Raises:
+        DataError: `folder` holds something else.
+    """
+    if folder.exists() and not is_classifier(folder):
+        raise DataError(f"{folder} exists and holds no classifier; choose another folder")
 
 
 def is_classifier(folder: Path) -> bool:
