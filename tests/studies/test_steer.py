@@ -13,9 +13,19 @@ import torch
 from pytest_httpserver import HTTPServer
 
 from tests.studies.small_studies import READING, SETTINGS, pets, rows_in, series, steered, study, values
-from trustrace.core.errors import ConfigError, DataError, ModelError, RunError, TrustraceError, UnsafeFileError
+from trustrace.core.checkpoints import Checkpoint
+from trustrace.core.errors import (
+    ConfigError,
+    DataError,
+    MissingExtraError,
+    ModelError,
+    RunError,
+    TrustraceError,
+    UnsafeFileError,
+)
 from trustrace.evaluation.perplexity import windows
 from trustrace.models import tiny
+from trustrace.models.language_model import LanguageModel
 from trustrace.models.loading import load
 from trustrace.models.sources import open_source
 from trustrace.studies.settings import Settings
@@ -519,16 +529,41 @@ def data() -> Path | None:
     return Path(named) if named else None
 
 
-def test_a_vector_of_another_tokenizer_fails_its_units_and_says_so(folder: Path, tmp_path: Path) -> None:
+def test_another_vocabulary_is_seen_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "target", tmp_path / "other")
     file = tmp_path / "other" / "tokenizer.json"
     content = json.loads(file.read_text())
     vocabulary = content["model"]["vocab"]
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
     file.write_text(json.dumps(content))
-    config = study(folder, targets=[str(tmp_path / "other")], sites=["block_1"], alphas=[0.2], random_controls=0)
-    with pytest.raises(RunError, match="made with another vocabulary"):
+    small = {"sites": ["block_1"], "alphas": [0.2], "random_controls": 0}
+    with pytest.raises(ModelError, match=r"another vocabulary \(4 tokens or ids differ\).*allow: \[tokenizer\]"):
+        run_steer(study(folder, targets=[str(tmp_path / "other")], **small), out=tmp_path / "run", settings=SETTINGS)
+    assert not (tmp_path / "run").exists()
+    known = {"source": str(tmp_path / "other"), "allow": ["tokenizer"]}
+    assert plan_steer(study(folder, targets=[known], **small), settings=SETTINGS).units
+    # What cannot be read here is compared where it is loaded.
+    file.write_text(json.dumps({**content, "model": {**content["model"], "vocab": None}}))
+    assert plan_steer(study(folder, targets=[str(tmp_path / "other")], **small), settings=SETTINGS).units
+
+
+@pytest.mark.parametrize("kind", [ConfigError, DataError, MissingExtraError])
+def test_a_source_that_cannot_be_loaded_fails_alone_whatever_the_reason(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[TrustraceError]
+) -> None:
+    load_source = SteerPlan.load_source
+
+    def failing(plan: SteerPlan, source: Checkpoint) -> LanguageModel:
+        if source.revision == "step_0000000":
+            raise kind("no such thing here")
+        return load_source(plan, source)
+
+    monkeypatch.setattr(SteerPlan, "load_source", failing)
+    config = study(folder, sites=["block_1"], alphas=[0.2], random_controls=0)
+    with pytest.raises(RunError, match=r"step_0000000/pets: no such thing here"):
         run_steer(config, out=tmp_path / "run", settings=SETTINGS)
+    vectors = {row["vector"] for row in of(rows_in(tmp_path / "run"), dataset="world_text/test", quantity="perplexity")}
+    assert {vector.rpartition("@")[2] for vector in vectors} == {"", "step_0000001", "step_0000002"}
 
 
 def test_a_judge_that_is_down_fails_its_own_units_and_is_asked_again(

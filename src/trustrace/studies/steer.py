@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from trustrace.core.checkpoints import Checkpoint
-from trustrace.core.errors import MeasurementError, ModelError
+from trustrace.core.errors import MeasurementError
 from trustrace.core.measurements import Measurement
 from trustrace.core.progress import Progress, silent
 from trustrace.evaluation.outcomes import Task
@@ -127,7 +127,7 @@ def _build(steer: _Steer, source: Checkpoint) -> None:
         return
     try:
         model = steer.plan.load_source(source)
-    except ModelError as error:
+    except FAILURES as error:
         for contrast in pending:
             steer.ledger.fail(units[contrast.name], error)
         return

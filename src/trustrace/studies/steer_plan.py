@@ -25,6 +25,7 @@ from trustrace.studies.settings import Settings
 from trustrace.studies.statements import load_all
 from trustrace.studies.steer_config import ContrastConfig, SteerConfig, TargetConfig
 from trustrace.studies.task_facts import inputs_of
+from trustrace.studies.vocabularies import vocabulary_of
 
 _SHAPE = ("model_type", "hidden_size", "num_hidden_layers")
 
@@ -208,7 +209,7 @@ def plan_steer(study: SteerConfig, *, settings: Settings) -> SteerPlan:
     Raises:
         ConfigError: a site is in no such model, two targets are one, or a task cannot be asked.
         DataError: a dataset cannot be used.
-        ModelError: a source holds no such checkpoints, or a target is of another shape than the source.
+        ModelError: a source holds no such checkpoints, or a target is of another shape or vocabulary than the source.
     """
     settings.require_device()
     series = open_source(study.sources.source, keep_downloads=settings.keep_downloads)
@@ -244,8 +245,9 @@ def _require_fit(study: SteerConfig, source: tuple[CheckpointSource, Checkpoint]
         raise ConfigError(
             f"two targets are called {repeated[0]}; their rows would have one name, so name each folder apart"
         )
-    ours = _shape(*source)
+    ours, words = _shape(*source), vocabulary_of(*source)
     for target in targets:
+        _require_vocabulary(source[1], words, target)
         theirs = _shape(target.source, target.checkpoint)
         different = [f"{name} {ours[name]} is not {theirs[name]}" for name in _SHAPE if ours[name] != theirs[name]]
         if different:
@@ -258,6 +260,18 @@ def _require_fit(study: SteerConfig, source: tuple[CheckpointSource, Checkpoint]
             select_sites(study.sites, n_blocks=int(ours["num_hidden_layers"]))
     except ConfigError as error:
         raise ConfigError(f"{source[1].key}: {error}") from None
+
+
+def _require_vocabulary(source: Checkpoint, words: dict[str, int] | None, target: Target) -> None:
+    """Do nothing where both vocabularies are equal, one is unknown before it is loaded, or the difference is known to be harmless."""
+    theirs = None if "tokenizer" in target.allow else vocabulary_of(target.source, target.checkpoint)
+    if words is None or theirs is None or words == theirs:
+        return
+    different = len(words.items() ^ theirs.items())
+    raise ModelError(
+        f"vectors of {source.key} do not fit {target.checkpoint.key}: they are made with another vocabulary ({different} tokens or ids "
+        "differ); if only added tokens do, give that target `allow: [tokenizer]`"
+    )
 
 
 def _shape(source: CheckpointSource, checkpoint: Checkpoint) -> dict[str, Any]:
