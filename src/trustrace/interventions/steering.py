@@ -14,11 +14,9 @@ from trustrace.interventions.edits import Edit, Layer, moved
 from trustrace.interventions.passes import Watcher
 from trustrace.interventions.positions import Positions
 from trustrace.models.anatomy import Change, changing
-from trustrace.models.language_model import LanguageModel, Sharing
+from trustrace.models.language_model import LanguageModel, strictest
 
 Residual = Float[Tensor, "row token d_model"]
-
-_ORDER: tuple[Sharing, ...] = ("prompt", "beginning", "nothing")
 
 
 class Intervention(Protocol):
@@ -72,7 +70,7 @@ class Steering:
             yield replace(
                 model,
                 variants=max(model.variants, len(self.versions)),
-                sharing=max(model.sharing, self.positions.sharing, key=_ORDER.index),
+                sharing=strictest(model.sharing, self.positions.sharing),
             )
 
     def _layers(self, model: LanguageModel) -> dict[Site, list[Layer]]:

@@ -17,6 +17,8 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     def __init__(self, keys: States, values: States, rows: Int[Tensor, " taken"], *, room: int) -> None:
         """The given rows of `keys` and `values`, each as often as it is given, with room for so many tokens more."""
         super().__init__()
+        # Layers of one cache may lie on several devices.
+        rows = rows.to(keys.device)
         self.dtype, self.device = keys.dtype, keys.device
         self.is_initialized = True
         self._length = keys.shape[2]
@@ -37,7 +39,8 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
 
     def reorder_cache(self, beam_idx: Int[Tensor, " row"]) -> None:
         """Take other rows, as beams do."""
-        self._key_room, self._value_room = self._key_room[beam_idx], self._value_room[beam_idx]
+        rows = beam_idx.to(self.device)
+        self._key_room, self._value_room = self._key_room[rows], self._value_room[rows]
         self._show()
 
     def batch_select_indices(self, indices: Int[Tensor, " row"]) -> None:
@@ -71,7 +74,7 @@ def _spread(layer: DynamicLayer, rows: Int[Tensor, " taken"], room: int) -> Dyna
         return RoomyLayer(layer.keys, layer.values, rows, room=room)
     # Layers of other kinds, such as sliding windows, replace their tensors and never write into them.
     other = copy(layer)
-    other.batch_select_indices(rows)
+    other.batch_select_indices(rows.to(layer.keys.device))
     return other
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -22,6 +22,12 @@ Sharing = Literal["prompt", "beginning", "nothing"]
 * ``nothing``: how a token is read depends on where the prompt ends.
 """
 
+
+def strictest(*sharings: Sharing) -> Sharing:
+    """How much of a prompt is still read once where all of these hold."""
+    return max(sharings, key=get_args(Sharing).index)
+
+
 _CONTEXT_NAMES = ("max_position_embeddings", "max_seq_len", "seq_length")
 
 
@@ -37,6 +43,8 @@ class LanguageModel:
         variants: How many versions of the model answer at once, as rows of one batch; 1 for a model as it is.
         sharing: How much of a prompt is read once; see :data:`Sharing`.
         preamble: Tokens that stand before every prompt, after a beginning-of-sequence token: what the model is told before it is asked.
+        reads_alike: Whether its versions differ in logits alone, so that one row is read for all of them.
+        companions: Other models that read all that this one reads, and have a say in its logits; none for a model by itself.
     """
 
     module: PreTrainedModel
@@ -46,6 +54,8 @@ class LanguageModel:
     variants: int = 1
     sharing: Sharing = "prompt"
     preamble: tuple[int, ...] = ()
+    reads_alike: bool = False
+    companions: tuple["LanguageModel", ...] = ()
 
     @classmethod
     def of(
@@ -59,6 +69,11 @@ class LanguageModel:
         known = checkpoint or Checkpoint(family="memory", model=module.config.model_type, revision="memory")
         module.eval()
         return cls(module=module, tokenizer=tokenizer, checkpoint=known, anatomy=find(module))
+
+    @property
+    def readers(self) -> "tuple[LanguageModel, ...]":
+        """The model and its companions."""
+        return self, *self.companions
 
     @property
     def n_blocks(self) -> int:
@@ -89,13 +104,14 @@ class LanguageModel:
 
     @property
     def max_tokens(self) -> int:
-        """The longest context in tokens, the model's or the tokenizer's, whichever is shorter, less the preamble.
+        """The longest context in tokens, the model's, a companion's or the tokenizer's, whichever is shortest, less the preamble.
 
         It is :data:`UNLIMITED` where neither has a longest.
         """
         config = self.module.config.get_text_config()
         limits = [getattr(config, name, None) for name in _CONTEXT_NAMES]
-        longest = min([UNLIMITED, self.tokenizer.model_max_length, *(limit for limit in limits if limit)])
+        others = [companion.max_tokens for companion in self.companions]
+        longest = min([UNLIMITED, self.tokenizer.model_max_length, *others, *(limit for limit in limits if limit)])
         return int(longest) - len(self.preamble)
 
     @cached_property

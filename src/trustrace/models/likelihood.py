@@ -6,7 +6,7 @@ changed in the same places as when it generates.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -144,55 +144,63 @@ def read_logits(
         DataError, ConfigError: as for :func:`likelihoods`.
     """
     _require(model, pairs)
+    # Versions that read alike share their rows.
+    reader = replace(model, variants=1) if model.reads_alike else model
     groups = _by_prompt([(told(model, prompt), continuation) for prompt, continuation in pairs])
     prompts = list(groups)
     beginning = beginning_of(model, prompts)
-    past = begun(model, beginning)
-    copies = [len(rows) * model.variants for rows in groups.values()]
+    past = begun(reader, beginning)
+    copies = [len(rows) * reader.variants for rows in groups.values()]
     limit, done = comfortable(model, batch_tokens), 0
     if batch_tokens is None and model.device.type == "cpu":
-        limit = min(limit, _PROCESSOR_TOKENS * model.variants)
+        limit = min(limit, _PROCESSOR_TOKENS * reader.variants)
     for places in batches(_weights(model, groups), copies=copies, limit=limit):
         chosen = [groups[prompts[place]] for place in places]
-        yield from _batch(model, past, beginning, chosen, pairs)
+        yield _batch(model, reader, past, beginning, chosen, pairs)
         done += sum(len(row.pairs) for rows in chosen for row in rows)
         progress(done, len(pairs), "continuations")
 
 
 def _batch(
-    model: LanguageModel, past: Past, beginning: Tokens, groups: Sequence[Sequence[_Row]], pairs: Sequence[Pair]
-) -> Iterator[LogitBatch]:
+    model: LanguageModel,
+    reader: LanguageModel,
+    past: Past,
+    beginning: Tokens,
+    groups: Sequence[Sequence[_Row]],
+    pairs: Sequence[Pair],
+) -> LogitBatch:
     rows = [row for group in groups for row in group]
     at = prompted(
-        model,
+        reader,
         past,
         [rows[0].prompt for rows in groups],
         beginning=beginning,
         copies=[len(rows) for rows in groups],
         room=max(len(row.following) for row in rows),
-        is_whole=len(rows) * model.variants == len(groups),
+        is_whole=len(rows) * reader.variants == len(groups),
     )
-    logits, firsts = _logits(model, at, [row.following for row in rows for _ in range(model.variants)])
+    logits, firsts = _logits(model, at, [row.following for row in rows for _ in range(reader.variants)])
     logits = logits.reshape(len(rows), model.variants, *logits.shape[1:]).transpose(0, 1)
-    firsts = firsts[:: model.variants]
+    firsts = firsts[:: reader.variants]
     places = [(place, row) for row, one in enumerate(rows) for place in one.pairs]
     lengths = tuple(len(pairs[place][1]) for place, _ in places)
     width = max(lengths)
     spans = [_span(logits[:, row], firsts[row], width) for _, row in places]
-    yield LogitBatch(pairs=tuple(place for place, _ in places), lengths=lengths, logits=torch.stack(spans, dim=1))
+    return LogitBatch(pairs=tuple(place for place, _ in places), lengths=lengths, logits=torch.stack(spans, dim=1))
 
 
 def _logits(
     model: LanguageModel, at: Prompted, following: Sequence[Tokens]
-) -> tuple[Float[Tensor, "row token vocab"], list[int]]:
+) -> tuple[Float[Tensor, "answer token vocab"], list[int]]:
     """The logits after the last token of each row's prompt and after what follows, and where in them the prompt's are."""
+    variants = None if model.reads_alike else at.variants
     tails = [rest + tokens for rest, tokens in zip(at.rests, following, strict=True)]
     if all(len(rest) == 1 for rest in at.rests):
-        _, logits = read(model, at.past, tails, prompts=at.prompts, variants=at.variants)
+        _, logits = read(model, at.past, tails, prompts=at.prompts, variants=variants)
         return logits, [0] * len(tails)
     # Rows end together, so that nothing else of their prompts goes through the vocabulary head.
     keep = 1 + max(map(len, following))
-    logits = read_ends(model, at.past, tails, keep=keep, prompts=at.prompts, variants=at.variants)
+    logits = read_ends(model, at.past, tails, keep=keep, prompts=at.prompts, variants=variants)
     return logits, [keep - 1 - len(tokens) for tokens in following]
 
 
@@ -232,8 +240,9 @@ def _rows(prompt: Tokens, served: dict[Tokens, list[int]]) -> list[_Row]:
 
 def _weights(model: LanguageModel, groups: dict[Tokens, list[_Row]]) -> list[int]:
     """Tokens of each prompt's longest row; more where the logits of its tail take more memory than so many keys and values."""
-    vocabulary = model.module.get_output_embeddings().weight.shape[0]
-    share = comfortable(model, None) * 4 * vocabulary / _LOGIT_BYTES
+    own, *others = (reader.module.get_output_embeddings().weight.shape[0] for reader in model.readers)
+    answers = model.variants if model.reads_alike else 1
+    share = comfortable(model, None) * 4 * (answers * own + sum(others)) / _LOGIT_BYTES
     weights = []
     for prompt, rows in groups.items():
         following = max(len(row.following) for row in rows)

@@ -77,8 +77,10 @@ def read(
     *,
     prompts: Sequence[int],
     variants: Int[Tensor, " row"] | None,
-) -> tuple[Past, Float[Tensor, "row token vocab"]]:
+) -> tuple[Past, Float[Tensor, "answer token vocab"]]:
     """Read on from `past`: the past after it, and the logits after each token, shorter rows padded on the right.
+
+    Rows that are meant for all versions of a model that reads alike have an answer of each version, one after another.
 
     Raises:
         ModelError: the batch does not fit the device's memory.
@@ -99,8 +101,8 @@ def read_ends(
     keep: int,
     prompts: Sequence[int],
     variants: Int[Tensor, " row"] | None,
-) -> Float[Tensor, "row keep vocab"]:
-    """Read on from `past`: the logits after the last `keep` tokens of each row, padded on the left.
+) -> Float[Tensor, "answer keep vocab"]:
+    """Read on from `past`: the logits after the last `keep` tokens of each row, padded on the left; answers are as in :func:`read`.
 
     Raises:
         ModelError: the batch does not fit the device's memory.
@@ -110,7 +112,7 @@ def read_ends(
     layout = Layout(prompts=torch.tensor(prompts, device=model.device), variants=variants)
     with torch.inference_mode(), laid_out(layout):
         answer = _called(model, tokens, whole, past.cache, logits=keep)
-    logits: Float[Tensor, "row keep vocab"] = answer.logits[:, -keep:]
+    logits: Float[Tensor, "answer keep vocab"] = answer.logits[:, -keep:]
     return logits
 
 
@@ -136,7 +138,7 @@ def advanced(
 
 def beginning_of(model: LanguageModel, prompts: Sequence[Tokens]) -> Tokens:
     """What all prompts begin with, where reading it once is possible and worth it; never a whole prompt."""
-    if model.sharing == "nothing" or len(prompts) < 2 or not _bridges_gaps(model):
+    if model.sharing == "nothing" or len(prompts) < 2 or not all(map(_bridges_gaps, model.readers)):
         return ()
     first, last = min(prompts), max(prompts)
     length = next((i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
@@ -176,12 +178,8 @@ def comfortable(model: LanguageModel, batch_tokens: int | None) -> int:
         raise ConfigError(f"batch_tokens is {batch_tokens}; at least one token must go through the model at a time")
     if batch_tokens is not None:
         return batch_tokens
-    config = model.module.config.get_text_config()
-    heads = getattr(config, "num_attention_heads", 1) or 1
-    groups = getattr(config, "num_key_value_heads", None) or heads
-    width = model.d_model * groups // heads
     budget = _CACHE_BYTES if model.device.type == "cpu" else 8 * _CACHE_BYTES
-    return max(1, min(_MOST_TOKENS, budget // (2 * model.n_blocks * width * model.dtype.itemsize)))
+    return max(1, min(_MOST_TOKENS, budget // sum(map(_token_bytes, model.readers))))
 
 
 def padded(
@@ -201,7 +199,7 @@ def padded(
 def filler(model: LanguageModel) -> int:
     """The token that stands where there is none; masked wherever it stands, so any token of the embedding would do."""
     known = (model.tokenizer.pad_token_id, model.tokenizer.eos_token_id)
-    rows = model.module.get_input_embeddings().num_embeddings
+    rows = min(reader.module.get_input_embeddings().num_embeddings for reader in model.readers)
     return next((token for token in known if token is not None and token < rows), 0)
 
 
@@ -230,17 +228,26 @@ def _called(
     inputs: dict[str, Any] = {"input_ids": tokens, "past_key_values": cache, "use_cache": True}
     if not bool(mask.all()):
         inputs["attention_mask"] = mask
-    if _takes_positions(model):
+    if any(map(_takes_positions, model.readers)):
         inputs["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)[:, -tokens.shape[1] :]
     if logits and "logits_to_keep" in inspect.signature(type(model.module).forward).parameters:
         inputs["logits_to_keep"] = logits
     try:
-        return (model.anatomy.decoder if logits == 0 else model.module)(**inputs)
+        return (model.module.get_decoder() if logits == 0 else model.module)(**inputs)
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"{model.checkpoint.key}: a batch of {len(tokens)} rows and {mask.shape[1]} columns does not fit the memory of {model.device}; "
             "lower batch_tokens, or load the model in a narrower dtype"
         ) from error
+
+
+def _token_bytes(model: LanguageModel) -> int:
+    """Bytes of the keys and values of one token."""
+    config = model.module.config.get_text_config()
+    heads = getattr(config, "num_attention_heads", 1) or 1
+    groups = getattr(config, "num_key_value_heads", None) or heads
+    width = model.d_model * groups // heads
+    return 2 * model.n_blocks * width * model.dtype.itemsize
 
 
 def _takes_positions(model: LanguageModel) -> bool:
@@ -258,11 +265,16 @@ def _bridges_gaps(model: LanguageModel) -> bool:
 
 
 def _empty_cache(model: LanguageModel) -> DynamicCache:
-    """Keys and values of nothing.
+    """Keys and values of nothing; a module of several members makes room for those of all when it first reads.
 
     Raises:
-        ModelError: the model remembers in another way, which cannot be shared between rows.
+        ModelError: the model or a companion remembers in another way, which cannot be shared between rows.
     """
+    own, *_ = map(_own_empty_cache, model.readers)
+    return own
+
+
+def _own_empty_cache(model: LanguageModel) -> DynamicCache:
     parameters = inspect.signature(type(model.anatomy.decoder).forward).parameters
     try:
         cache = DynamicCache(config=model.module.config) if "past_key_values" in parameters else None
