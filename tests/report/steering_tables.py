@@ -24,6 +24,8 @@ class SteeringShape:
         targets: The models that are steered.
         n_sources: Source checkpoints.
         n_random: Random directions of each contrast.
+        n_lost: Random directions beyond these, no setting of which stays within the bound on perplexity.
+        shuffled_gain: What a direction of shuffled labels adds at most; there is none where it is None, else one for each source.
         instruction: Whether the first contrast has one.
         general: Whether a general ability is measured.
         gain: What the best vector adds to the first contrast's number; a random direction adds `random_gain` at most.
@@ -33,6 +35,8 @@ class SteeringShape:
     targets: tuple[str, ...] = (TARGET,)
     n_sources: int = 3
     n_random: int = 3
+    n_lost: int = 0
+    shuffled_gain: float | None = None
     instruction: bool = True
     general: bool = True
     gain: float = 0.2
@@ -99,6 +103,13 @@ def _contrast_rows(shape: SteeringShape, target: str, contrast: str) -> Iterator
         (f"mass_mean:{contrast}@{source.key}", "measured", place) for place, source in enumerate(sources(shape))
     ]
     families += [(f"random_{place}:{contrast}", "control", place) for place in range(shape.n_random)]
+    if shape.shuffled_gain is not None:
+        families += [
+            (f"shuffled_label:{contrast}@{source.key}", "control", place) for place, source in enumerate(sources(shape))
+        ]
+    for place in range(shape.n_random, shape.n_random + shape.n_lost):
+        at = _At(target, f"random_{place}:{contrast}", "block_0", 1.0, "control")
+        yield from _steered_rows(shape, contrast, "lambada", "development", at, place)
     chosen: list[_At] = []
     for vector, role, place in families:
         for site in SITES:
@@ -143,6 +154,8 @@ def _change(shape: SteeringShape, contrast: str, task: str, at: _At, place: int)
     sign = -1 if _TASKS[contrast][1] == "toxic" else 1
     if at.vector.startswith("instruction"):
         return sign * shape.gain / 2
+    if at.vector.startswith("shuffled_label"):
+        return sign * (shape.shuffled_gain or 0.0) * at.alpha * (place + 1) / shape.n_sources
     if at.role == "control":
         return sign * shape.random_gain * at.alpha * (place + 1) / max(shape.n_random, 1)
     share = 0.5 if at.site == "block_0" else 1.0

@@ -64,12 +64,40 @@ def test_a_planted_effect_is_found_and_lies_beyond_random_directions(tmp_path):
         (SteeringShape(gain=0.0), "no better than chance", "No effect that is told from chance"),
         (SteeringShape(gain=-0.2), "worse", "Steering makes it worse"),
         (SteeringShape(n_random=0), "uncontrolled", "no random direction was tried"),
+        (SteeringShape(shuffled_gain=0.18), "hardly better", "lies within the vector's own interval"),
+        (SteeringShape(shuffled_gain=0.5), "no better than shuffled", "it is not the label that helps"),
+        (
+            SteeringShape(shuffled_gain=0.5, random_gain=0.5),
+            "no better than random",
+            "no more than random directions do",
+        ),
+        (
+            SteeringShape(n_random=0, n_lost=2),
+            "uncontrolled",
+            "of 2 random directions none had a setting within the bound",
+        ),
     ],
 )
 def test_what_may_not_be_claimed_is_not_claimed(tmp_path, shape, expected, words):
     run, found = _found(tmp_path, shape)
     assert [finding.verdict for finding in found] == [expected, expected]
     assert all(words in _words(run, finding) for finding in found)
+
+
+def test_random_directions_and_shuffled_labels_are_told_apart(tmp_path):
+    run, (truth, _) = _found(tmp_path, SteeringShape(shuffled_gain=0.1, n_lost=1))
+    words = _words(run, truth)
+    assert "none of 3 random directions and 3 directions of shuffled labels does as well" in words
+    assert "would come first of them in 1 case of 7" in words
+    assert "1 random direction had no setting within the bound, and no number here." in words
+    assert "3 random directions went through the same choice of site and strength: 0.410 to 0.430" in words
+    assert "3 directions of shuffled labels went through the same choice of site and strength: 0.433 to 0.500" in words
+    assert "No direction of shuffled labels was tried" not in words
+
+
+def test_without_shuffled_labels_it_is_said_what_random_directions_cannot_show(tmp_path):
+    run, (truth, _) = _found(tmp_path)
+    assert "No direction of shuffled labels was tried" in _words(run, truth)
 
 
 def test_the_vector_told_of_is_chosen_by_the_development_half_and_not_by_the_test(tmp_path):

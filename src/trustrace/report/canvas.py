@@ -90,6 +90,18 @@ def dress(panel: "Axes", axis: CheckpointAxis) -> None:
     panel.set_axisbelow(True)
 
 
+def rise_by_ratio(panel: "Axes") -> None:
+    """A logarithmic vertical axis with few ticks that are plain numbers, whether it covers a tenth of a decade or five of them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    panel.set_yscale("log")
+    low, high = panel.get_ylim()
+    near = MaxNLocator(5, steps=(1, 2, 2.5, 5, 10))
+    panel.yaxis.set_major_locator(near if high < 10 * low else LogLocator(subs=(1.0, 3.0), numticks=8))
+    panel.yaxis.set_minor_locator(NullLocator())
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def share_range(panels: Sequence["Axes"]) -> None:
     """One vertical range for all panels: heights must compare."""
     lows, highs = zip(*(panel.get_ylim() for panel in panels), strict=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from trustrace.core.measurements import Measurement
 from trustrace.report.axis import checkpoint_axis, label
-from trustrace.report.canvas import WIDTH, canvas, dress, legend, spaced
+from trustrace.report.canvas import WIDTH, canvas, dress, legend, rise_by_ratio, spaced
 from trustrace.report.palette import LIGHT, depth_colours
 from trustrace.report.steering_charts import (
     Course,
@@ -98,9 +98,7 @@ def _draw_doses(
     if plain is not None:
         panel.axhline(plain.value, color=LIGHT.ink, lw=0.8, ls=(0, (4, 3)), label="unsteered")
     if is_cost:
-        panel.set_yscale("log")
-        for axis in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
-            axis(lambda value, _: f"{value:g}")
+        rise_by_ratio(panel)
     ability = run.perplexity if is_cost else finding.aim.ability
     panel.set_ylabel(ability.title if ability else "")
     panel.grid(axis="y", color=LIGHT.grid, lw=0.5, zorder=0)

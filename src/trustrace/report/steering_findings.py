@@ -11,6 +11,7 @@ from trustrace.report.steering_runs import (
     DEVELOPMENT,
     P_VALUE,
     PLAIN,
+    TEST,
     Ability,
     Aim,
     Family,
@@ -18,7 +19,22 @@ from trustrace.report.steering_runs import (
     SteeringRun,
 )
 
-Verdict = Literal["better", "no better than chance", "no better than random", "worse", "uncontrolled", "unclear"]
+Verdict = Literal[
+    "better",
+    "hardly better",
+    "no better than chance",
+    "no better than random",
+    "no better than shuffled",
+    "worse",
+    "uncontrolled",
+    "unclear",
+]
+
+
+_CONTROLS = (
+    (True, "random direction", "random directions"),
+    (False, "direction of shuffled labels", "directions of shuffled labels"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +75,31 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ControlGroup:
+    """Directions of one kind that should do nothing.
+
+    Attributes:
+        noun: What one of them is called.
+        plural: What several are.
+        is_random: Whether they are drawn at random; the others are found from permuted labels.
+        n_tried: How many were searched.
+        chosen: Those for which the search found an allowed setting.
+        as_good: Those of them that reach what the best vector reaches on the test half.
+    """
+
+    noun: str
+    plural: str
+    is_random: bool
+    n_tried: int
+    chosen: tuple[Choice, ...]
+    as_good: tuple[Choice, ...]
+
+    def counted(self, count: int) -> str:
+        """``1 random direction``, ``5 random directions``."""
+        return f"{count:,} {self.noun if count == 1 else self.plural}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One target and one aim.
 
@@ -68,6 +109,7 @@ class Finding:
         plain: The unsteered model on the aim's test half.
         vectors: What was chosen for every vector of a source checkpoint.
         controls: The same for directions that should do nothing.
+        searched: Every direction that should do nothing, chosen or not.
         best: The vector that is best on the development half; None where none was chosen.
         prices: What it does to all other abilities.
         instruction: What telling the model does to the aim's ability; None where it was not told.
@@ -80,6 +122,7 @@ class Finding:
     plain: Measurement | None
     vectors: tuple[Choice, ...]
     controls: tuple[Choice, ...]
+    searched: tuple[Family, ...]
     best: Choice | None
     prices: tuple[Effect, ...]
     instruction: Effect | None
@@ -99,6 +142,12 @@ class Finding:
         )
 
     @property
+    def control_groups(self) -> tuple[ControlGroup, ...]:
+        """The controls by what they are: random directions, then directions of shuffled labels; without kinds that were not tried."""
+        groups = (self._group(noun, plural, is_random=is_random) for is_random, noun, plural in _CONTROLS)
+        return tuple(group for group in groups if group.n_tried)
+
+    @property
     def verdict(self) -> Verdict:
         """What may be said of the best vector."""
         if self.best is None or self.best.effect.change is None or self.aim.ability.better == "neither":
@@ -108,7 +157,35 @@ class Finding:
             return "worse" if way else "no better than chance"
         if not self.controls:
             return "uncontrolled"
-        return "no better than random" if self.as_good else "better"
+        reached = [group.is_random for group in self.control_groups if group.as_good]
+        if reached:
+            return "no better than random" if any(reached) else "no better than shuffled"
+        return "hardly better" if self.is_near else "better"
+
+    @property
+    def nearest(self) -> Choice | None:
+        """The control that reaches most on the test half."""
+        known = [one for one in self.controls if math.isfinite(_value(one.effect.steered))]
+        return max(known, key=lambda one: self.aim.ability.goodness(_value(one.effect.steered)), default=None)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether the best control lies within the interval of the best vector's number."""
+        if self.best is None or self.best.effect.steered is None or self.nearest is None:
+            return False
+        steered = self.best.effect.steered
+        return steered.lower <= _value(self.nearest.effect.steered) <= steered.upper
+
+    def _group(self, noun: str, plural: str, *, is_random: bool) -> ControlGroup:
+        chosen = tuple(one for one in self.controls if one.family.is_random == is_random)
+        return ControlGroup(
+            noun=noun,
+            plural=plural,
+            is_random=is_random,
+            n_tried=sum(family.is_random == is_random for family in self.searched),
+            chosen=chosen,
+            as_good=tuple(one for one in chosen if self.best and self._reaches(one, self.best)),
+        )
 
     def _reaches(self, one: Choice, other: Choice) -> bool:
         values = [_value(choice.effect.steered) for choice in (one, other)]
@@ -142,6 +219,7 @@ def _finding(run: SteeringRun, target: str, aim: Aim) -> Finding:
         plain=run.at(target, aim.ability, PLAIN),
         vectors=vectors,
         controls=tuple(one for one in chosen if one.family.is_control),
+        searched=tuple(_searched(run, target, aim)),
         best=best,
         prices=tuple(effect(run, target, ability, best.setting) for ability in run.abilities if ability != aim.ability)
         if best
@@ -150,6 +228,15 @@ def _finding(run: SteeringRun, target: str, aim: Aim) -> Finding:
         n_tried=_count(run, target, aim, run.perplexity),
         n_allowed=_count(run, target, aim, aim.ability),
     )
+
+
+def _searched(run: SteeringRun, target: str, aim: Aim) -> Iterator[Family]:
+    """Every control that some row of the target holds, be it only its perplexity."""
+    asked = [aim.ability, *([run.perplexity] if run.perplexity else [])]
+    settings = [
+        one for ability in asked for half in (DEVELOPMENT, TEST) for one in run.settings(target, ability, half=half)
+    ]
+    yield from dict.fromkeys(family for family, _ in run.made_for(aim, settings) if family.is_control)
 
 
 def _count(run: SteeringRun, target: str, aim: Aim, ability: Ability | None) -> int:

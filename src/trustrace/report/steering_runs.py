@@ -59,6 +59,11 @@ class Family:
         """Whether the model is told, not steered."""
         return self.kind == INSTRUCTION
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the direction was drawn at random."""
+        return self.kind.startswith("random_")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ability:

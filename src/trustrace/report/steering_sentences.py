@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from trustrace.core.measurements import Measurement
 from trustrace.report.axis import label
 from trustrace.report.sentences import UNDEFINED, number
-from trustrace.report.steering_findings import Choice, Effect, Finding, Verdict
+from trustrace.report.steering_findings import Choice, ControlGroup, Effect, Finding, Verdict
 from trustrace.report.steering_glossary import quantity_title, task_title
 from trustrace.report.steering_runs import DEVELOPMENT, PLAIN, Family, Setting, SteeringRun
 
 _VERDICTS: dict[Verdict, str] = {
-    "better": "Steering helps, and {none} does as well.",
-    "no better than random": "Steering helps, but no more than {control}s do.",
+    "better": "Steering helps, and {none} does as well; a vector that means nothing would come first of them in 1 case of {cases}.",
+    "hardly better": "Steering helps; {none} does as well, but the nearest, {nearest}, lies within the vector's own interval.",
+    "no better than random": "Steering helps, but no more than random directions do.",
+    "no better than shuffled": "Steering helps, but no more than directions of shuffled labels do: it is not the label that helps.",
     "no better than chance": "No effect that is told from chance.",
     "worse": "Steering makes it worse.",
-    "uncontrolled": "Steering helps, but no random direction was tried: nothing shows that it is the direction that helps.",
+    "uncontrolled": "Steering helps, but {untried}: nothing shows that it is the direction that helps.",
     "unclear": "Nothing can be said.",
 }
 
@@ -60,14 +62,38 @@ def verdict(finding: Finding) -> str:
     """What may be said of the best vector, in one sentence."""
     if finding.best is None and finding.n_tried and not finding.n_allowed:
         return "Nothing was chosen: no setting stayed within the bound on perplexity."
-    noun, count = control_noun(finding), len(finding.controls)
-    none = f"none of {count} {noun}s" if count > 1 else f"not even the one {noun} that was tried"
-    return _VERDICTS[finding.verdict].format(control=noun, none=none)
+    return _VERDICTS[finding.verdict].format(
+        none=_none_of(finding),
+        nearest=shown(finding.nearest.effect.steered.value)
+        if finding.nearest and finding.nearest.effect.steered
+        else "",
+        cases=len(finding.controls) + 1,
+        untried=_untried(finding),
+    )
 
 
 def control_noun(finding: Finding) -> str:
-    """What the controls of a finding are called."""
-    return "random direction" if all(one.family.kind.startswith("random_") for one in finding.controls) else "control"
+    """What one of all controls of a finding is called, where they are shown together."""
+    return "random direction" if all(family.is_random for family in finding.searched) else "control"
+
+
+def _none_of(finding: Finding) -> str:
+    """``none of 5 random directions and 3 directions of shuffled labels``."""
+    if not finding.controls:
+        return ""
+    if len(finding.controls) == 1:
+        (group,) = (group for group in finding.control_groups if group.chosen)
+        return f"not even the one {group.noun} that was tried"
+    return (
+        f"none of {' and '.join(group.counted(len(group.chosen)) for group in finding.control_groups if group.chosen)}"
+    )
+
+
+def _untried(finding: Finding) -> str:
+    if not finding.searched:
+        return "no random direction was tried"
+    tried = " and ".join(group.counted(group.n_tried) for group in finding.control_groups)
+    return f"of {tried} none had a setting within the bound"
 
 
 def claim(finding: Finding) -> str:
@@ -157,18 +183,32 @@ def _bare(row: Measurement | None) -> str:
 
 
 def _controls(finding: Finding) -> Iterator[str]:
-    values = [one.effect.steered.value for one in finding.controls if one.effect.steered]
-    known = sorted(value for value in values if math.isfinite(value))
-    noun = control_noun(finding)
-    if not known:
-        yield f"No {noun} has numbers here."
+    """What each kind of control reaches; the kinds are told apart, since they answer different questions."""
+    if not finding.searched:
+        yield "No control was tried."
         return
-    went = f"{noun} that went" if len(known) == 1 else f"{noun}s that went"
+    for group in finding.control_groups:
+        yield from _group(finding, group)
+    if all(group.is_random for group in finding.control_groups):
+        yield (
+            "No direction of shuffled labels was tried: that vectors beat random directions shows that the place of the classes matters, "
+            "not that the label does."
+        )
+    if finding.controls and len(finding.vectors) > 1:
+        yield f"Of {len(finding.vectors)} vectors, {_counted(len(finding.beyond))} beyond every {control_noun(finding)}."
+
+
+def _group(finding: Finding, group: ControlGroup) -> Iterator[str]:
+    values = [one.effect.steered.value for one in group.chosen if one.effect.steered]
+    known = sorted(value for value in values if math.isfinite(value))
+    lost = group.n_tried - len(known)
+    if lost:
+        yield f"{group.counted(lost).capitalize()} had no setting within the bound, and no number here."
+    if not known:
+        return
     reach = " to ".join(dict.fromkeys((shown(known[0]), shown(known[-1]))))
-    good = f"; {_how_many(len(finding.as_good), len(known))} at least as good" if finding.best else ""
-    yield f"{len(known)} {went} through the same choice of site and strength: {reach}{good}."
-    if len(finding.vectors) > 1:
-        yield f"Of {len(finding.vectors)} vectors, {_counted(len(finding.beyond))} beyond every {noun}."
+    good = f"; {_how_many(len(group.as_good), len(known))} at least as good" if finding.best else ""
+    yield f"{group.counted(len(known)).capitalize()} went through the same choice of site and strength: {reach}{good}."
 
 
 def _how_many(count: int, of: int) -> str:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from trustrace.core.measurements import Measurement
 from trustrace.report.axis import label
-from trustrace.report.steering_findings import Choice, Effect, Finding, effect
+from trustrace.report.steering_findings import Choice, ControlGroup, Effect, Finding, effect
 from trustrace.report.steering_glossary import better_of, quantity_title, task_title
 from trustrace.report.steering_runs import PLAIN, Ability, Setting, SteeringRun
-from trustrace.report.steering_sentences import control_noun, family_text, interval, setting_text, shown, signed
+from trustrace.report.steering_sentences import family_text, interval, setting_text, shown, signed
 from trustrace.report.tables import ABSENT
 
 ARROWS = {1: "\u25b2", -1: "\u25bc", 0: ""}
@@ -57,15 +57,14 @@ class SteeringTable:
 
 
 def methods_table(run: SteeringRun, finding: Finding) -> SteeringTable:
-    """The paper's tables 1 and 2: unsteered, told, the range of random directions, and steered by each checkpoint's vector."""
+    """The paper's tables 1 and 2: unsteered, told, the range of each kind of control, and steered by each checkpoint's vector."""
     rows = [_method_row(run, finding, "unsteered", PLAIN)]
     rows += [
         _method_row(run, finding, "instruction", setting)
         for family, setting in run.made_for(finding.aim, run.settings(finding.target, finding.aim.ability))
         if family.is_instruction
     ]
-    if finding.controls:
-        rows.append(_controls_row(run, finding))
+    rows += [_controls_row(run, finding, group) for group in finding.control_groups]
     rows += [
         _method_row(run, finding, family_text(run, choice.family), choice.setting, is_best=choice == finding.best)
         for choice in finding.vectors
@@ -102,13 +101,14 @@ def _valued_cell(one: Effect) -> SteeringCell:
     return SteeringCell(text=shown(one.steered.value), beside=interval(one.steered), way=one.way)
 
 
-def _controls_row(run: SteeringRun, finding: Finding) -> SteeringRow:
+def _controls_row(run: SteeringRun, finding: Finding, group: ControlGroup) -> SteeringRow:
     cells = []
     for ability in run.abilities:
-        rows = [run.at(finding.target, ability, control.setting) for control in finding.controls]
+        rows = [run.at(finding.target, ability, control.setting) for control in group.chosen]
         cells.append(SteeringCell(text=_range([row for row in rows if row is not None])))
-    count = len(finding.controls)
-    return SteeringRow(name=f"{control_noun(finding)}s", beside=f"lowest to highest of {count}", cells=tuple(cells))
+    lost = group.n_tried - len(group.chosen)
+    beside = f"lowest to highest of {len(group.chosen)}" + (f"; {lost} without an allowed setting" if lost else "")
+    return SteeringRow(name=group.plural, beside=beside, cells=tuple(cells))
 
 
 def _range(rows: Sequence[Measurement]) -> str:
@@ -197,7 +197,7 @@ def _every(run: SteeringRun, target: str) -> Iterator[Ability]:
 
 def _number_row(run: SteeringRun, target: str, ability: Ability, setting: Setting) -> SteeringRow:
     one = effect(run, target, ability, setting)
-    row = one.plain or one.steered
+    row = one.steered or one.plain
     count = f"{row.n:,}" if row else ABSENT
     return SteeringRow(
         name=f"{task_title(ability.task)}: {quantity_title(ability.quantity).lower()}",
@@ -206,7 +206,15 @@ def _number_row(run: SteeringRun, target: str, ability: Ability, setting: Settin
             _valued_cell(effect(run, target, ability, PLAIN)),
             _valued_cell(one),
             _change_cell(one),
-            SteeringCell(text=count, beside=f"{row.n_groups:,} groups" if row else ""),
+            SteeringCell(text=count, beside=_of_groups(row, one.change)),
             SteeringCell(text=row.note if row else ""),
         ),
     )
+
+
+def _of_groups(row: Measurement | None, change: Measurement | None) -> str:
+    """The groups behind a number, and the items behind its change where these are fewer: it needs both numbers defined."""
+    if row is None:
+        return ""
+    fewer = f"; change over {change.n:,}" if change and change.n != row.n else ""
+    return f"{row.n_groups:,} groups{fewer}"
