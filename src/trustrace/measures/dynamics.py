@@ -143,9 +143,53 @@ def phases(curves: Sequence[Curve], *, seed: int, level: float = 0.05) -> list[t
 
 def _evidence(curve: Curve, *, seed: int, level: float) -> Evidence:
     """p-values, and where they allow a significant q-value (which is never smaller), the places."""
+    course = course_of(curve, seed=seed)
+    if isinstance(course, str):
+        return Evidence(peak=Place(note=course), onset=Place(note=course), note=course)
+    peaked, hollow = unimodal(course.values, course.weights), valley(course.values, course.weights)
+    evidence = Evidence(
+        rise=course.rise, fall=course.fall, peaks=peaked.residual <= hollow.residual, note=course.left_out
+    )
+    if min(course.rise, course.fall) <= level:
+        kept = np.flatnonzero(highest_checkpoints(course.values, course.noise)).tolist()
+        mode = _top(course.values, peaked.values)
+        evidence = replace(evidence, peak=_place(course.training, mode, kept[0], kept[-1]))
+    if course.rise <= level:
+        evidence = replace(evidence, onset=covered(course, share=ONSET_SHARE))
+    return evidence
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Course:
+    """A curve at the checkpoints where it has a value, with its noise and what rises and falls in it.
+
+    Attributes:
+        values: The quantity.
+        training: Tokens seen (or steps).
+        noise: Of the choice of statements and of each checkpoint for itself.
+        rise: p-value of "it never rises".
+        fall: p-value of "it never falls".
+        left_out: What is to be said of checkpoints without a value; mostly empty.
+    """
+
+    values: PerCheckpoint
+    training: PerCheckpoint
+    noise: PairedNoise
+    rise: float
+    fall: float
+    left_out: str
+
+    @property
+    def weights(self) -> PerCheckpoint:
+        """By which checkpoints count in a fit: noisy ones less, but none so much more than others that it decides."""
+        return np.asarray(1 / np.maximum(self.noise.variances, self.noise.variances.mean()))
+
+
+def course_of(curve: Curve, *, seed: int) -> Course | str:
+    """What can be judged of `curve`, or why nothing can."""
     usable = np.isfinite(curve.values) & np.isfinite(curve.replicates).all(axis=0)
     if reason := _hindrance(curve, int(usable.sum())):
-        return Evidence(peak=Place(note=reason), onset=Place(note=reason), note=reason)
+        return reason
     values, training = curve.values[usable], curve.training[usable]
     rng = generator(seed, "phases", curve.dataset, curve.site, curve.quantity, curve.method)
     noise = PairedNoise.of(
@@ -153,18 +197,22 @@ def _evidence(curve: Curve, *, seed: int, level: float) -> Evidence:
     )
     noise = with_wobble(noise, values, rng=rng)
     rise, fall = rise_and_fall(values, noise)
-    # Noisy checkpoints count less, but none so much more than others that it decides a fit.
-    weights = 1 / np.maximum(noise.variances, noise.variances.mean())
+    return Course(values=values, training=training, noise=noise, rise=rise, fall=fall, left_out=_left_out(usable))
+
+
+def covered(course: Course, *, share: float) -> Place:
+    """The first checkpoint from which on, until the peak, the true curve has covered `share` of its rise; see :func:`phases`."""
+    values, weights = course.values, course.weights
     peaked, hollow = unimodal(values, weights), valley(values, weights)
-    mode = _top(values, peaked.values)
-    evidence = Evidence(rise=rise, fall=fall, peaks=peaked.residual <= hollow.residual, note=_left_out(usable))
-    if min(rise, fall) <= level:
-        kept = np.flatnonzero(highest_checkpoints(values, noise)).tolist()
-        evidence = replace(evidence, peak=_place(training, mode, kept[0], kept[-1]))
-    if rise <= level:
-        low, high = _rise_before(values, peaked.values, mode) if evidence.peaks else _rise_after(values, hollow.values)
-        evidence = replace(evidence, onset=_onset(values, weights, training, noise, low=low, high=high))
-    return evidence
+    if peaked.residual <= hollow.residual:
+        low, high = _rise_before(values, peaked.values, _top(values, peaked.values))
+    else:
+        low, high = _rise_after(values, hollow.values)
+    if high == low:
+        return Place(note="the fit that is closest has no rise")
+    rise = non_decreasing(values[low : high + 1], weights[low : high + 1])
+    crossed = low + int(np.argmax(rise >= rise[0] + share * (rise[-1] - rise[0])))
+    return _place(course.training, crossed, *crossing(values, course.noise, low=low, high=high, share=share))
 
 
 def _hindrance(curve: Curve, usable: int) -> str:
@@ -196,18 +244,6 @@ def _rise_after(values: PerCheckpoint, fit: PerCheckpoint) -> tuple[int, int]:
     """From the lowest checkpoint of a valley to the highest one after it."""
     low = _top(-values, -fit)
     return low, low + _top(values[low:], fit[low:])
-
-
-def _onset(
-    values: PerCheckpoint, weights: PerCheckpoint, training: PerCheckpoint, noise: PairedNoise, *, low: int, high: int
-) -> Place:
-    """Where the rise from checkpoint `low` to `high` has covered its first quarter."""
-    if high == low:
-        return Place(note="the fit that is closest has no rise")
-    rise = non_decreasing(values[low : high + 1], weights[low : high + 1])
-    reached = rise[0] + ONSET_SHARE * (rise[-1] - rise[0])
-    crossed = low + int(np.argmax(rise >= reached))
-    return _place(training, crossed, *crossing(values, noise, low=low, high=high, share=ONSET_SHARE))
 
 
 def _place(training: PerCheckpoint, value: int, lower: int, upper: int) -> Place:

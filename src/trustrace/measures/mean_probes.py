@@ -91,17 +91,33 @@ def mean_probe(
     log_odds = np.full(len(labels), np.nan)
     for part in spaces:
         own = [pairs[index] for index in part.pairs]
-        masks = [fold.train for pair in own for fold in (pair, *pair.inner)]
-        strengths = [regularisers[index] for index in part.pairs for _ in (pairs[index], *pairs[index].inner)]
-        at = torch.tensor(strengths, dtype=torch.float64, device=labels.device)
-        scored = direction(part.space, labels, stack(masks, part.space), at).cpu().numpy()
-        start = 0
-        for pair in own:
-            outer, inner = scored[:, start], scored[:, start + 1 : start + 1 + len(pair.inner)]
-            start += 1 + len(pair.inner)
-            slope, offset = platt(_held_out(inner, pair.inner)[pair.train], labels.cpu().numpy()[pair.train])
-            log_odds[pair.test] = slope * outer[pair.test] + offset
+        strengths = [regularisers[index] for index in part.pairs]
+        columns = calibrated(direction, part.space, labels, own, regularisers=strengths)
+        for column, pair in zip(columns.T, own, strict=True):
+            log_odds[pair.test] = column[pair.test]
     return log_odds
+
+
+def calibrated(
+    direction: Direction,
+    space: FeatureSpace,
+    labels: Float64[Tensor, " statement"],
+    pairs: Sequence[Fold],
+    *,
+    regularisers: Sequence[float],
+) -> Float64[np.ndarray, "statement pair"]:
+    """The log-odds of every row under each outer fold's probe, each fold at its own ``C``; all are in one space."""
+    masks = [fold.train for pair in pairs for fold in (pair, *pair.inner)]
+    strengths = [strength for pair, strength in zip(pairs, regularisers, strict=True) for _ in (pair, *pair.inner)]
+    at = torch.tensor(strengths, dtype=torch.float64, device=labels.device)
+    scored = direction(space, labels, stack(masks, space), at).cpu().numpy()
+    columns, start = [], 0
+    for pair in pairs:
+        outer, inner = scored[:, start], scored[:, start + 1 : start + 1 + len(pair.inner)]
+        start += 1 + len(pair.inner)
+        slope, offset = platt(_held_out(inner, pair.inner)[pair.train], labels.cpu().numpy()[pair.train])
+        columns.append(slope * outer + offset)
+    return np.stack(columns, axis=1)
 
 
 def platt(scores: Float64[np.ndarray, " statement"], labels: Float64[np.ndarray, " statement"]) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from torch.nn.functional import softplus
 
 from trustrace.measures.config import Features
 from trustrace.measures.folds import Fold
-from trustrace.measures.solver import Columns, solve
+from trustrace.measures.solver import Columns, Solution, solve
 from trustrace.measures.spaces import FeatureSpace, feature_space
 
 SELECTION_TOLERANCE = 1e-2
@@ -77,10 +77,7 @@ def logistic_probe(
     log_odds = np.full(len(labels), np.nan)
     for part in spaces:
         own = [pairs[index] for index in part.pairs]
-        losses = _inner_losses(part.space, labels, own, regularisers=regularisers)
-        for index, row in zip(part.pairs, losses, strict=True):
-            best = int(row.argmin())
-            chosen[index] = (regularisers[best], float(row[best]))
+        chosen |= dict(zip(part.pairs, choices(part.space, labels, own, regularisers=regularisers), strict=True))
         outer = fit_masks(
             part.space, labels[:, None], [pair.train for pair in own], [chosen[index][0] for index in part.pairs]
         )
@@ -101,10 +98,34 @@ def fit_masks(
     tolerance: float = 1e-3,
 ) -> Float64[Tensor, "statement column"]:
     """The log-odds of every row under logistic probes fitted on `masks`, each at its own ``C`` on features of mean training variance 1."""
+    return solve_masks(space, labels, masks, regularisers, tolerance=tolerance).responses
+
+
+def solve_masks(
+    space: FeatureSpace,
+    labels: Float64[Tensor, "statement #column"],
+    masks: Sequence[Bool[np.ndarray, " statement"]],
+    regularisers: Sequence[float],
+    *,
+    tolerance: float = 1e-3,
+) -> Solution:
+    """The probes of :func:`fit_masks` themselves."""
     train = stack(masks, space)
     penalties = space.mean_variance(train) / torch.tensor(regularisers, dtype=torch.float64, device=train.device)
     columns = Columns(labels=labels.expand(-1, len(masks)).contiguous(), weights=train.double(), penalties=penalties)
-    return solve(space, columns, tolerance=tolerance).responses
+    return solve(space, columns, tolerance=tolerance)
+
+
+def choices(
+    space: FeatureSpace,
+    labels: Float64[Tensor, " statement"],
+    pairs: Sequence[Fold],
+    *,
+    regularisers: Sequence[float],
+) -> list[tuple[float, float]]:
+    """The ``C`` that each of `pairs` chooses inside its training rows, and its log loss (nats) there."""
+    losses = _inner_losses(space, labels, pairs, regularisers=regularisers)
+    return [(regularisers[int(row.argmin())], float(row.min())) for row in losses]
 
 
 def stack(masks: Sequence[Bool[np.ndarray, " statement"]], space: FeatureSpace) -> Bool[Tensor, "statement column"]:

@@ -175,13 +175,30 @@ def feature_space(
     Raises:
         MeasurementError: a value is NaN or infinite, there are fewer than two rows, or ``zscore`` lacks its training rows.
     """
-    centred = _centred(values, features=features, train=train)
-    n, d_model = values.shape
+    return spanned(_centred(values, features=features, train=train)).space
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spanned:
+    """A space, and what its coefficients are multiplied with to become weights.
+
+    Attributes:
+        space: Where models are fitted.
+        basis: The weights of a model with coefficients c are `basis` c: X' of a wide space, the principal axes of a tall one.
+    """
+
+    space: FeatureSpace
+    basis: Float64[Tensor, "d_model coefficient"]
+
+
+def spanned(centred: Float64[Tensor, "statement d_model"]) -> Spanned:
+    """The space of centred features, with its basis."""
+    n, d_model = centred.shape
     # An iteration costs n² products in a wide space and 2 n d_model in a tall one.
     if n <= 2 * d_model:
-        return WideSpace(gram=symmetric_product(centred), d_model=d_model)
+        return Spanned(space=WideSpace(gram=symmetric_product(centred), d_model=d_model), basis=centred.T)
     axes = torch.linalg.eigh(centred.T @ centred)[1]
-    return TallSpace(coordinates=centred @ axes, d_model=d_model)
+    return Spanned(space=TallSpace(coordinates=centred @ axes, d_model=d_model), basis=axes)
 
 
 def inner_products(
@@ -233,23 +250,33 @@ def _centred(
 ) -> Float64[Tensor, "statement d_model"]:
     """The features less their mean; all zero where they do not differ."""
     require_finite(values)
-    centred = _prepare(values, features=features, train=train)
-    size = torch.linalg.vector_norm(centred)
-    centred -= centred.mean(0)
-    if torch.linalg.vector_norm(centred) <= CONSTANT * size:
-        centred.zero_()
-    return centred
+    return centre_(_prepare(values, features=features, train=train))
+
+
+def centre_(features: Float64[Tensor, "statement d_model"]) -> Float64[Tensor, "statement d_model"]:
+    """Take the mean of `features` off, in place; they become all zero where they do not differ."""
+    size = torch.linalg.vector_norm(features)
+    features -= features.mean(0)
+    if torch.linalg.vector_norm(features) <= CONSTANT * size:
+        features.zero_()
+    return features
+
+
+def readings(values: Float[Tensor, "statement d_model"], *, features: Features) -> Float64[Tensor, "statement d_model"]:
+    """A copy of what is read of each activation before anything is fitted: divided by its root mean square, or itself."""
+    x = values.to(torch.float64, copy=True)
+    if features != "unit_rms":
+        return x
+    norms = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    return x.div_(norms).mul_(x.shape[1] ** 0.5)
 
 
 def _prepare(
     values: Float[Tensor, "statement d_model"], *, features: Features, train: Bool[Tensor, " statement"] | None
 ) -> Float64[Tensor, "statement d_model"]:
-    x = values.to(torch.float64, copy=True)
-    if features == "scaled":
+    x = readings(values, features=features)
+    if features != "zscore":
         return x
-    if features == "unit_rms":
-        norms = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
-        return x.div_(norms).mul_(x.shape[1] ** 0.5)
     if train is None:
         raise MeasurementError("features 'zscore' need the training rows whose mean and standard deviation they use")
     spread, mean = torch.std_mean(x[train], dim=0, correction=0)
