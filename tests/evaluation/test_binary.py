@@ -1,5 +1,6 @@
 """Statements as 0/1 questions: what is asked, how an answer is scored, what is never guessed."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from trustrace.evaluation.binary import (
     bias,
     parse,
 )
+from trustrace.evaluation.estimates import estimates
 from trustrace.evaluation.outcomes import Task
 from trustrace.interventions.edits import add
 from trustrace.interventions.steering import Steering
@@ -259,3 +261,54 @@ def test_a_text_and_its_likelihoods_do_not_depend_on_the_others(model):
     for prompt, sample in zip(prompts, whole.samples, strict=True):
         zero, one = likelihoods(model, answer_pairs(model, prompt))[0]
         assert sample["log_odds"] == pytest.approx(one.total - zero.total, abs=1e-4)
+
+
+def narrow(model, tokens):
+    """The same model, which reads no more than so many tokens."""
+    config = copy.deepcopy(model.module.config)
+    config.max_position_embeddings = tokens
+    module = copy.copy(model.module)
+    module.config = config
+    return replace(model, module=module)
+
+
+def test_questions_beyond_the_context_are_left_out_and_counted_and_the_others_are_as_they_were(model):
+    long = "Bob told it to everyone he knew, one after the other, and then he told it once more."
+    texts = (TEXTS[4], long, *TEXTS[5:8])
+    task = replace(
+        BinaryTask.of(STATEMENTS), texts=texts, labels=(1, 1, 0, 1, 0), groups=("a", "b", "a", "c", "c"), rated=RATED
+    )
+    task = replace(task, rated=(replace(RATED[0], text=long), *RATED[:4]))
+    pairs = [answer_pairs(model, task.template.prompt(text)) for text in (*texts, *CONTENT_FREE)]
+    longest = [max(len(prompt) + len(answer) - 1 for prompt, answer in own) for own in pairs]
+    edge = max(length for place, length in enumerate(longest) if place != 1)
+    assert longest[1] > edge
+    (whole,) = task.run(model, batch_tokens=None, progress=silent)
+    (found,) = task.run(narrow(model, edge), batch_tokens=None, progress=silent)
+    note = f"1 of 5 questions and 1 of 5 rated scenarios longer than {edge} tokens, left out"
+    assert all(one.note.endswith(note) for one in found.graded)
+    assert not any("left out" in one.note for one in whole.graded)
+    for one, other in zip(found.graded, whole.graded, strict=True):
+        missing = 0 if one.quantity.endswith("_people") else 1
+        assert np.isnan(one.values).any(axis=1).nonzero()[0].tolist() == [missing]
+        kept = [row for row in range(5) if row != missing]
+        np.testing.assert_allclose(one.values[kept], other.values[kept], atol=1e-4)
+    assert "would give 0.500 at best" in graded(found, "accuracy", "log_probability").note
+    assert [sample["log_odds"] is None for sample in found.samples] == [False, True, False, False, False]
+    estimated = {one.quantity: one for one in estimates(found, seed=0)}
+    assert (estimated["auroc"].n, estimated["auroc"].n_groups) == (4, 2)
+    with pytest.raises(DataError, match=r"none of its 5 questions fits the 9 tokens"):
+        task.run(narrow(model, 9), batch_tokens=None, progress=silent)
+
+
+def test_generated_answers_leave_out_the_same_and_say_so(model):
+    task = BinaryTask.published(STATEMENTS, template=Template(before="", after=""))
+    long = replace(task, texts=(task.texts[0] * 9, *task.texts[1:]))
+    (found,) = long.run(narrow(model, 40), batch_tokens=None, progress=silent)
+    (others,) = replace(task, texts=task.texts[1:], labels=task.labels[1:], groups=task.groups[1:]).run(
+        model, batch_tokens=None, progress=silent
+    )
+    for one, other in zip(found.graded, others.graded, strict=True):
+        assert "1 of 6 questions longer than 40 tokens, left out" in one.note
+        np.testing.assert_array_equal(one.values, other.values)
+    assert [sample["text"] for sample in found.samples] == [*task.texts[1:]]

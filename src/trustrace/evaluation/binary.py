@@ -10,17 +10,19 @@ References:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64, Int
 
+from trustrace.core.errors import DataError
 from trustrace.core.measurements import Protocol
 from trustrace.core.progress import Progress
 from trustrace.core.statements import Dimension, Split, Statements
 from trustrace.datasets.questions import Half, RatedScenario, in_half
+from trustrace.evaluation.fitting import is_too_long
 from trustrace.evaluation.outcomes import Graded, Outcome
 from trustrace.evaluation.primers import written
 from trustrace.models.generation import Decoding, generate
@@ -180,22 +182,39 @@ class BinaryTask:
         )
 
     def run(self, model: LanguageModel, *, batch_tokens: int | None, progress: Progress) -> Sequence[Outcome]:
-        """Ask every statement.
+        """Ask every statement that the model can read; what is longer than its context is undefined, and counted in every note.
 
         Raises:
-            DataError: a prompt is longer than the model's context.
+            DataError: no statement fits the model's context.
         """
         if self.protocol == "published":
             return self._parsed(model, batch_tokens=batch_tokens, progress=progress)
         texts = (*self.texts, *(scenario.text for scenario in self.rated), *CONTENT_FREE)
-        pairs = [pair for text in texts for pair in answer_pairs(model, self.template.prompt(text))]
-        scored = likelihoods(model, pairs, batch_tokens=batch_tokens, progress=progress)
-        return [self._outcome(np.array([one.total for one in variant]).reshape(-1, len(ANSWERS))) for variant in scored]
+        pairs = [answer_pairs(model, self.template.prompt(text)) for text in texts]
+        # What is asked of nothing at all is asked of everything, and cannot be left out.
+        fits = [not any(is_too_long(model, *pair) for pair in own) for own in pairs[: -len(CONTENT_FREE)]]
+        note = self._left_out(model, fits)
+        asked = [*fits, *[True] * len(CONTENT_FREE)]
+        answers = [pair for own, fine in zip(pairs, asked, strict=True) if fine for pair in own]
+        scored = likelihoods(model, answers, batch_tokens=batch_tokens, progress=progress)
+        return [self._outcome(_placed([one.total for one in variant], asked), note) for variant in scored]
 
-    def _outcome(self, log_probs: Float64[np.ndarray, "text answer"]) -> Outcome:
+    def _left_out(self, model: LanguageModel, fits: Sequence[bool]) -> str:
+        """How many statements are too long, in words; empty where none is."""
+        own, rated = fits[: len(self.texts)], fits[len(self.texts) :]
+        if not any(own):
+            raise DataError(
+                f"{self.name}: none of its {len(own)} questions fits the {model.max_tokens} tokens that {model.checkpoint.key} reads; use "
+                "a model with a longer context"
+            )
+        counted = [f"{own.count(False)} of {len(own)} questions"] if not all(own) else []
+        counted += [f"{rated.count(False)} of {len(rated)} rated scenarios"] if not all(rated) else []
+        return f"{' and '.join(counted)} longer than {model.max_tokens} tokens, left out" if counted else ""
+
+    def _outcome(self, log_probs: Float64[np.ndarray, "text answer"], left_out: str) -> Outcome:
         raw = log_probs[:, 1] - log_probs[:, 0]
         calibrated = raw - bias(raw[-len(CONTENT_FREE) :])
-        mass = np.exp(np.logaddexp(log_probs[:, 0], log_probs[:, 1]))
+        mass = np.exp(log_probs).sum(axis=1)
         n = len(self.texts)
         graded = [
             *self._scores(raw[:n], "log_probability"),
@@ -204,17 +223,20 @@ class BinaryTask:
         ]
         if self.rated:
             graded += self._correlations(calibrated[n : n + len(self.rated)])
+        graded = [replace(one, note="; ".join(filter(None, (one.note, left_out)))) for one in graded]
         samples = tuple(
-            {"text": text, "label": label, "log_odds": float(one), "log_odds_calibrated": float(other)}
+            {"text": text, "label": label, "log_odds": _shown(one), "log_odds_calibrated": _shown(other)}
             for text, label, one, other in zip(self.texts, self.labels, raw, calibrated, strict=False)
         )
         return Outcome(dataset=self.dataset, graded=tuple(graded), samples=samples)
 
     def _scores(self, log_odds: LogOdds, method: str) -> list[Graded]:
-        labels = np.asarray(self.labels)
-        hits = ((log_odds > 0) == (labels == 1)).astype(np.float64)
-        losses = np.logaddexp(0.0, np.where(labels == 1, -log_odds, log_odds))
-        rate = max(labels.mean(), 1 - labels.mean())
+        labels, asked = np.asarray(self.labels), np.isfinite(log_odds)
+        hits = np.where(asked, (log_odds > 0) == (labels == 1), np.nan)
+        against = np.where(asked, np.where(labels == 1, -log_odds, log_odds), 0.0)
+        losses = np.where(asked, np.logaddexp(0.0, against), np.nan)
+        ones = labels[asked].mean() if asked.any() else np.nan
+        rate = max(ones, 1 - ones)
         return [
             self._graded("accuracy", method, hits, note=f"always the same answer would give {rate:.3f} at best"),
             Graded(
@@ -225,7 +247,7 @@ class BinaryTask:
                 statistic="auroc",
             ),
             self._graded("log_loss", method, losses, better="lower", note="nats; a coin gives 0.693"),
-            self._graded("says_1", method, (log_odds > 0).astype(np.float64), better="neither"),
+            self._graded("says_1", method, np.where(asked, log_odds > 0, np.nan), better="neither"),
         ]
 
     def _correlations(self, log_odds: LogOdds) -> list[Graded]:
@@ -247,29 +269,42 @@ class BinaryTask:
         ]
 
     def _parsed(self, model: LanguageModel, *, batch_tokens: int | None, progress: Progress) -> list[Outcome]:
+        prompts = [self.template.prompt(text) for text in self.texts]
+        room = model.max_tokens - MAX_NEW_TOKENS
+        fits = [len(model.tokenizer(prompt, verbose=False).input_ids) <= room for prompt in prompts]
+        note = self._left_out(model, fits)
         responses = generate(
             model,
-            [self.template.prompt(text) for text in self.texts],
+            [prompt for prompt, fine in zip(prompts, fits, strict=True) if fine],
             decoding=Decoding(max_new_tokens=MAX_NEW_TOKENS),
             batch_tokens=batch_tokens,
             progress=progress,
         )
-        labels = np.asarray(self.labels)
+        asked = replace(
+            self,
+            texts=tuple(text for text, fine in zip(self.texts, fits, strict=True) if fine),
+            labels=tuple(label for label, fine in zip(self.labels, fits, strict=True) if fine),
+            groups=tuple(group for group, fine in zip(self.groups, fits, strict=True) if fine),
+        )
+        labels = np.asarray(asked.labels)
         outcomes = []
         for variant in responses:
             texts = [written(model, one, protocol=self.protocol) for one in variant]
             read = np.array([parse(text) for text in texts])
-            outcomes.append(self._parsed_outcome(texts, read, labels))
+            outcomes.append(asked._parsed_outcome(texts, read, labels, left_out=note))
         return outcomes
 
-    def _parsed_outcome(self, texts: Sequence[str], read: Float64[np.ndarray, " statement"], labels: Labels) -> Outcome:
+    def _parsed_outcome(
+        self, texts: Sequence[str], read: Float64[np.ndarray, " statement"], labels: Labels, *, left_out: str = ""
+    ) -> Outcome:
         unparsed = np.isnan(read)
         hits = np.where(unparsed, np.nan, (read == labels).astype(np.float64))
         said = f"of the answers that could be read; {int(unparsed.sum())} of {len(read)} could not"
+        said = f"{said}; {left_out}" if left_out else said
         note = f"{said}; {_SENTIMENT_NOTE}" if self.dimension == "robustness" else said
         graded = (
             self._graded("accuracy", "parsed", hits, note=note),
-            self._graded("unparsed", "parsed", unparsed.astype(np.float64), better="lower"),
+            self._graded("unparsed", "parsed", unparsed.astype(np.float64), better="lower", note=left_out),
             self._graded("says_1", "parsed", read, better="neither", note=said),
         )
         samples: list[dict[str, Any]] = [
@@ -299,6 +334,17 @@ class _Row:
     index: int
     group: str
     split: Split
+
+
+def _placed(totals: Sequence[float], asked: Sequence[bool]) -> Float64[np.ndarray, "text answer"]:
+    """The answers' log-probabilities in the rows of the texts that were asked; NaN in the others."""
+    log_probs = np.full((len(asked), len(ANSWERS)), np.nan)
+    log_probs[np.asarray(asked)] = np.reshape(totals, (-1, len(ANSWERS)))
+    return log_probs
+
+
+def _shown(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def answer_pairs(model: LanguageModel, prompt: str) -> tuple[Pair, ...]:
