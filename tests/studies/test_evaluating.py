@@ -13,6 +13,7 @@ import torch
 from tests.steering.examples import make_vector
 from tests.studies.small_studies import SETTINGS, rows_in
 from trustrace.core.errors import ConfigError, DataError, ModelError, RunError, TrustraceError, UnsafeFileError
+from trustrace.core.measurements import Estimate, Measurement
 from trustrace.interventions.edits import add
 from trustrace.interventions.positions import Positions
 from trustrace.interventions.steering import Steering
@@ -21,11 +22,13 @@ from trustrace.models.fingerprints import tokenizer_fingerprint
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.loading import load
 from trustrace.models.sources import open_source
+from trustrace.runs.table import as_table, write_table
 from trustrace.steering import files
 from trustrace.steering.vectors import Scales, SteeringVector
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.evaluating import SteerOptions, evaluate_model, overview, remarks, steer_options
 from trustrace.studies.settings import Settings
+from trustrace.studies.status import read_status
 
 READING = TaskConfig(name="world_text", limit=3)
 Row = dict[str, Any]
@@ -373,6 +376,58 @@ def test_the_overview_puts_a_p_value_beside_its_change_and_remarks_are_said_once
     p_values = [row["value"] for row in of(rows, quantity="perplexity_change_p")]
     assert [line["p"] for line in shown if line["p"]] == [f"{value:.2g}" for value in p_values]
     assert len({line.partition(": ")[2] for line in remarks(table)}) == len(remarks(table)) > 0
+
+
+def test_a_remark_names_every_number_that_it_is_about(tmp_path: Path) -> None:
+    def row(dataset: str, quantity: str, note: str) -> Measurement:
+        estimate = Estimate(quantity=quantity, method="m", value=0.5, n=2, n_groups=2, note=note)
+        return Measurement.of(estimate, dataset=dataset, protocol="rigorous", seed=0)
+
+    rows = [
+        row("one/test", "accuracy", "two left out"),
+        row("one/test", "auroc", "two left out"),
+        row("one/test", "auroc_change", "two left out"),
+        row("one/test", "auroc_change_p", "two left out"),
+        row("one/test", "loss", "in nats"),
+        row("one/test", "plain", ""),
+        row("other/test", "accuracy", "two left out"),
+    ]
+    write_table(as_table(rows), tmp_path / "t.parquet")
+    assert remarks(tmp_path / "t.parquet") == [
+        "one/test, accuracy; one/test, auroc; other/test, accuracy: two left out",
+        "one/test, loss: in nats",
+    ]
+
+
+def test_the_table_holds_what_was_asked_on_other_days_too(
+    model: LanguageModel, prose: TaskConfig, tmp_path: Path
+) -> None:
+    out, more = tmp_path / "run", READING.model_copy(update={"limit": 4})
+    evaluate_model(model, [READING], out=out, settings=SETTINGS)
+    before = stamps(out)
+    evaluate_model(model, [prose], out=out, settings=SETTINGS)
+    assert before.items() <= stamps(out).items()
+    assert list(dict.fromkeys(row["dataset"] for row in rows_in(out))) == ["world_text/test", "text:prose.txt/test"]
+    whole = (out / "measurements.parquet").read_bytes()
+    evaluate_model(model, [READING], out=out, settings=SETTINGS)
+    assert (out / "measurements.parquet").read_bytes() == whole
+    state = read_status(out)
+    assert (state.name, state.finished, state.total) == (f"evaluation of {model.checkpoint.key}", 2, 2)
+    # Asked in another way it takes its place: two rows of one name would look alike.
+    evaluate_model(model, [more], out=out, settings=SETTINGS)
+    rows = of(rows_in(out), quantity="perplexity")
+    assert [row["dataset"] for row in rows] == ["world_text/test", "text:prose.txt/test"]
+    assert rows[0]["n"] == 4
+
+
+def test_the_status_of_an_evaluation_says_what_failed(model: LanguageModel, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("")
+    empty = TaskConfig(name="text", path=str(tmp_path / "text.txt"))
+    with pytest.raises(RunError, match="1 of 2 parts failed"):
+        evaluate_model(model, [empty, READING], out=tmp_path / "run", settings=SETTINGS)
+    state = read_status(tmp_path / "run")
+    assert (state.finished, state.total) == (1, 2)
+    assert [failure["unit"] for failure in state.failures] == [f"{model.checkpoint.key}/text:text.txt"]
 
 
 def test_a_run_of_somebody_else_is_refused(model: LanguageModel, tmp_path: Path) -> None:

@@ -93,6 +93,14 @@ class Ledger:
         """The recorded rows of a finished `unit`."""
         return read_table(self._home(unit) / "measurements.parquet")
 
+    def unit_in(self, folder: str) -> Unit | None:
+        """The finished unit whose folder is called so; None where there is none."""
+        path = self.folder / "units" / folder / "record.json"
+        if not path.is_file():
+            return None
+        record = json.loads(path.read_text("utf-8"))
+        return Unit(step=record["step"], name=record["name"], inputs=record["inputs"])
+
     def measurements_of(self, unit: Unit) -> list[Measurement]:
         """The recorded rows of a finished `unit`, as values."""
         return [Measurement(**row) for row in self.rows_of(unit).to_pylist()]

@@ -1,6 +1,7 @@
 """Evaluating one model on some tasks, as it is and steered."""
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -82,7 +83,7 @@ def evaluate_model(
     """Do each of `tasks` with `model`, as it is and with each strength of a vector, and record what `out` does not hold yet.
 
     Returns:
-        The path of the tidy table. Samples lie in the folder of each unit.
+        The path of the tidy table: all that `out` holds, what was asked for on other days too. Samples lie in the folder of each unit.
 
     Raises:
         ConfigError: there is no task, or a strength is not finite.
@@ -98,8 +99,10 @@ def evaluate_model(
     conventions = Conventions(protocol=protocol, seed=seed, positions=steering.positions if steering else Positions())
     versions = (PLAIN, *_steered(model, steering, settings, half=half, seed=seed)) if steering else (PLAIN,)
     study = _described(model, versions, half=half, conventions=conventions)
-    units = [_unit(task, study) for task in asked]
+    units = [_unit(task, facts, study) for task, facts in zip(tasks, asked, strict=True)]
     with Ledger.open(out, study=study) as ledger:
+        planned = _planned(ledger, units)
+        ledger.write("plan.json", planned)
         for unit, task in zip(units, tasks, strict=True):
             if ledger.is_finished(unit):
                 continue
@@ -116,7 +119,7 @@ def evaluate_model(
                 progress=progress,
             )
             attempt(ledger, unit, bring, work)
-        ledger.collect(units)
+        ledger.collect([held for one in planned if (held := ledger.unit_in(one["unit"]))])
         ledger.write("manifest.json", {"study": study, "environment": environment()})
         require_success(ledger, units)
     return out / "measurements.parquet"
@@ -177,10 +180,15 @@ def overview(table: Path) -> list[dict[str, Any]]:
 
 def remarks(table: Path) -> list[str]:
     """What a reader must know of these numbers, each once."""
-    notes = {
-        row["note"]: f"{row['dataset']}, {row['quantity']}" for row in read_table(table).to_pylist() if row["note"]
-    }
-    return [f"{where}: {note}" for note, where in notes.items()]
+    places: dict[str, dict[str, dict[str, None]]] = {}
+    for row in read_table(table).to_pylist():
+        if row["note"]:
+            quantity = row["quantity"].removesuffix("_p").removesuffix("_change")
+            places.setdefault(row["note"], {}).setdefault(row["dataset"], {})[quantity] = None
+    return [
+        f"{'; '.join(f'{dataset}, {quantity}' for dataset, found in datasets.items() for quantity in found)}: {note}"
+        for note, datasets in places.items()
+    ]
 
 
 def _where(row: Measurement, ending: str) -> tuple[str, str, str, float] | None:
@@ -319,6 +327,14 @@ def _described(
     }
 
 
-def _unit(task: Mapping[str, Any], study: Mapping[str, Any]) -> Unit:
-    inputs = {**study, "task": task, "code": code_version(*ROOMS)}
-    return Unit(step="evaluate", name=f"{study['model'][0]}/{task['name']}", inputs=inputs)
+def _unit(task: TaskConfig, facts: Mapping[str, Any], study: Mapping[str, Any]) -> Unit:
+    inputs = {**study, "task": facts, "code": code_version(*ROOMS)}
+    return Unit(step="evaluate", name=f"{study['model'][0]}/{task.title}", inputs=inputs)
+
+
+def _planned(ledger: Ledger, units: Sequence[Unit]) -> list[dict[str, str]]:
+    """Every task that the folder was ever asked for, in that order; one that is asked in another way takes its own place."""
+    path = ledger.folder / "plan.json"
+    before = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    asked = [*before, *({"unit": unit.folder, "name": unit.name} for unit in units)]
+    return list({one["name"]: one for one in asked}.values())

@@ -36,7 +36,7 @@ def read_status(run: Path) -> Status:
     """
     if not (run / "study.json").is_file() or not (run / "plan.json").is_file():
         raise RunError(
-            f"{run}: no run here (study.json or plan.json is missing); give the folder that `trustrace trace` wrote"
+            f"{run}: no run here (study.json or plan.json is missing); give the folder that `trustrace trace`, `steer` or `evaluate` wrote"
         )
     planned = _read(run / "plan.json")
     records = {
@@ -44,12 +44,17 @@ def read_status(run: Path) -> Status:
     }
     remaining = [unit for unit in planned if unit["unit"] not in records]
     return Status(
-        name=_read(run / "study.json")["name"],
+        name=_name(_read(run / "study.json")),
         finished=len(records),
         total=len(planned),
         failures=tuple(_read(path) for path in _failures(run, planned) if path.is_file()),
         seconds_left=_seconds_left(records, remaining),
     )
+
+
+def _name(study: dict[str, Any]) -> str:
+    """The name that a study has, or that of the model that is evaluated."""
+    return str(study.get("name") or f"evaluation of {study['model'][0]}")
 
 
 def _failures(run: Path, planned: list[dict[str, str]]) -> list[Path]:
