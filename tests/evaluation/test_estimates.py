@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from trustrace.core.errors import AlignmentError
+from trustrace.core.measurements import Estimate
 from trustrace.evaluation.estimates import changes, estimates, value_of
 from trustrace.evaluation.outcomes import Graded, Outcome, Statistic
 
@@ -210,7 +211,7 @@ def test_the_area_under_the_curve_is_scikit_learn_s_and_its_change_is_tested() -
 
 @pytest.mark.parametrize("statistic", ["pearson", "spearman"])
 def test_correlations_are_exchanged_item_by_item(statistic: Statistic) -> None:
-    """The two models' answers differ in spread, so that what is swapped must be answers and not ranks of one model."""
+    """The two models' answers differ in spread: of Pearson's correlation answers are swapped, of Spearman's each model's own ranks."""
     rng = np.random.default_rng(8)
     truth = rng.normal(size=40)
     one = np.column_stack([truth + rng.normal(size=40), truth])
@@ -221,12 +222,39 @@ def test_correlations_are_exchanged_item_by_item(statistic: Statistic) -> None:
         return float(correlate(mine[:, 0], mine[:, 1]).statistic - correlate(theirs[:, 0], theirs[:, 1]).statistic)
 
     observed, drawn_differences = difference(one, other), []
+    seen = [one, other] if statistic == "pearson" else [stats.rankdata(items, axis=0) for items in (one, other)]
     for _ in range(2000):
         rows = rng.integers(0, 2, 40)[:, None] == 1
-        drawn_differences.append(difference(np.where(rows, other, one), np.where(rows, one, other)))
+        drawn_differences.append(difference(np.where(rows, *seen[::-1]), np.where(rows, *seen)))
     expected = np.mean(np.abs(drawn_differences) >= abs(observed))
     pair = (outcome(graded(items, statistic=statistic)) for items in (one, other))
     assert changes(*pair, seed=0)[1].value == pytest.approx(expected, abs=0.06)
+
+
+def test_an_increasing_change_of_all_scores_changes_no_p_value_of_a_rank_correlation() -> None:
+    rng = np.random.default_rng(10)
+    truth = rng.normal(size=60)
+    before, after = (truth + noise * rng.normal(size=60) for noise in (2.0, 0.5))
+
+    def change(*, scores: np.ndarray) -> list[Estimate]:
+        of, reference = (
+            outcome(graded(np.column_stack([one, truth]), statistic="spearman")) for one in (scores, before)
+        )
+        return changes(of, reference, seed=0)
+
+    as_it_is = change(scores=after)
+    assert as_it_is[1].value < 0.02
+    for other in (after + 50.0, np.exp(after), -np.exp(-3 * after)):
+        moved = change(scores=other)
+        assert [row.value for row in moved] == pytest.approx([row.value for row in as_it_is], abs=1e-12)
+    # Without a difference in ranks there is none, whatever the scores are.
+    assert (
+        changes(
+            *(outcome(graded(np.column_stack([one, truth]), statistic="spearman")) for one in (np.exp(before), before)),
+            seed=0,
+        )[1].value
+        == 1.0
+    )
 
 
 def test_an_offset_of_all_scores_changes_no_p_value_of_an_area() -> None:

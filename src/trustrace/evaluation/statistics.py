@@ -62,7 +62,9 @@ class Items:
     def exchanged(self, other: "Items", swapped: Bool[np.ndarray, "draw group"]) -> Draws:
         """By how much the statistic differs between these items and those of `other`, with the two swapped in some groups.
 
-        Scores of two versions may differ by an offset that changes no area under the curve, so that their ranks are swapped, not they.
+        What is swapped is what the statistic looks at. A mean, a ratio and Pearson's correlation look at values. An area under the curve
+        and Spearman's correlation look at ranks alone: scores of two versions may differ by an offset, or any increasing change, that
+        moves neither, so that each version's own ranks are swapped and not its scores.
 
         References:
             Venkatraman and Begg (1996), A distribution-free procedure for comparing receiver operating characteristic curves from a
@@ -75,13 +77,18 @@ class Items:
                 theirs.sum(0) - moved, self.statistic
             )
             return np.asarray(changed)
-        first, second = (self._ranked(), other._ranked()) if self.statistic == "auroc" else (self, other)
+        first, second = self._looked_at(), other._looked_at()
         both = (first._swapped(second, one) for one in swapped)
         return np.array([self._of(mine) - self._of(theirs) for mine, theirs in both])
 
-    def _ranked(self) -> "Items":
-        """The same with the ranks of the scores in their place."""
-        return replace(self, values=np.column_stack([self.values[:, 0], _ranks(self.values[:, 1])]))
+    def _looked_at(self) -> "Items":
+        """The same with ranks in place of what the statistic looks at by rank alone."""
+        match self.statistic:
+            case "auroc":
+                return replace(self, values=np.column_stack([self.values[:, 0], _ranks(self.values[:, 1])]))
+            case "spearman":
+                return replace(self, values=np.apply_along_axis(_ranks, 0, self.values))
+        return self
 
     def _of(self, values: Values) -> float:
         """The statistic of other values of the same items."""
