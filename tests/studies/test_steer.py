@@ -599,6 +599,32 @@ def test_a_judge_that_is_down_fails_its_own_units_and_is_asked_again(
     assert not [path for path in out.rglob("*") if path.is_file() and b"not-a-key" in path.read_bytes()]
 
 
+def test_a_judge_that_does_not_answer_is_waited_for_once_and_its_other_units_fail_at_once(
+    folder: Path, tmp_path: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch, httpserver: HTTPServer
+) -> None:
+    monkeypatch.setenv("TRUSTRACE_CACHE", str(tmp_path / "cache"))
+    later = {"retry-after-ms": "1"}
+    httpserver.expect_request("/v1/chat/completions").respond_with_json({"error": "busy"}, status=503, headers=later)
+    judge = f"endpoint:{httpserver.url_for('/v1')}#judge"
+    config = study(
+        folder,
+        general=[{"name": "truthfulqa", "limit": 1, "shots": 0, "truth": [judge]}],
+        sites=["block_1"],
+        alphas=[0.2],
+        sources={"source": str(folder / "series"), "select": ["step_0000002"]},
+    )
+    settings, out = Settings(device="cpu", data_dir=data_dir), tmp_path / "run"
+    for asked in (1, 2):
+        with pytest.raises(
+            RunError, match=r"3 of 11 parts failed; .*\n.*truthfulqa/test and 2 more: judge at .*503"
+        ) as failed:
+            run_steer(config, out=out, settings=settings)
+        assert str(failed.value).count("judge at") == 1
+        # One question and its retries; the next run asks again.
+        assert len(httpserver.log) == 7 * asked
+    assert of(rows_in(out), dataset="world_text/test", quantity="perplexity")
+
+
 def test_divergence_is_from_the_plain_model_and_no_instruction_is_compared_so(
     folder: Path, tmp_path: Path, data_dir: Path
 ) -> None:

@@ -13,6 +13,7 @@
     ├── RunError           a run folder that is in the wrong state
     │   └── DiskFullError      no space left to write to
     ├── EndpointError      a model endpoint that is down, refuses, or answers nonsense
+    │   └── EndpointDownError  one that gave no answer in all tries
     └── MissingExtraError  an optional dependency that is not installed
 
 The command line prints the message of such an error alone and exits with its ``exit_code``; anything else is a bug and keeps its traceback.
@@ -77,6 +78,18 @@ class EndpointError(TrustraceError):
     """A model endpoint that is down, refuses, or answers nonsense."""
 
     exit_code = 4
+
+
+class EndpointDownError(EndpointError):
+    """A model endpoint that gave no answer in all tries: waiting for it again costs as much again.
+
+    Attributes:
+        endpoint: Which one.
+    """
+
+    def __init__(self, message: str, *, endpoint: str) -> None:
+        super().__init__(message)
+        self.endpoint = endpoint
 
 
 class MissingExtraError(TrustraceError):

@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from trustrace.core.errors import ConfigError, EndpointError, MissingExtraError
+from trustrace.core.errors import ConfigError, EndpointDownError, EndpointError, MissingExtraError
 
 if TYPE_CHECKING:
     from openai import OpenAI, OpenAIError
@@ -105,11 +105,17 @@ class Endpoint:
                 "workers must be at least 1, max_retries at least 0, timeout above 0 seconds"
             )
 
+    @property
+    def name(self) -> str:
+        """Which model where."""
+        return f"{self.model} at {self.base_url}"
+
     def answer(self, question: Question) -> Completion:
         """The model's answer to one question.
 
         Raises:
             EndpointError: no readable answer came, after all retries; the message says why.
+        EndpointDownError: no answer at all.
             MissingExtraError: the package openai is not installed.
         """
         with self._client() as client:
@@ -193,7 +199,7 @@ class Endpoint:
         )
         if not log_probs:
             raise EndpointError(
-                f"{self.model} at {self.base_url} answered, but not with log-probabilities of the next token: "
+                f"{self.name} answered, but not with log-probabilities of the next token: "
                 f"{self._shown(str(answer))!r}; serve it with completions and logprobs, or ask it by chat"
             )
         return NextToken(log_probs=log_probs, **_usage(answer))
@@ -220,7 +226,7 @@ class Endpoint:
 
     def _unreadable(self, what: str) -> EndpointError:
         return EndpointError(
-            f"{self.model} at {self.base_url} answered, but not with a chat completion: {what}; check that base_url ends where the "
+            f"{self.name} answered, but not with a chat completion: {what}; check that base_url ends where the "
             "server's paths begin, mostly with /v1"
         )
 
@@ -247,7 +253,9 @@ class Endpoint:
                 what = f"the server refuses the request ({error.status_code}): {said}"
             case _:
                 what = f"{type(error).__name__}: {self._shown(str(error))}"
-        return EndpointError(f"{self.model} at {self.base_url}: {what}")
+        is_down = isinstance(error, openai.APIConnectionError | openai.RateLimitError | openai.InternalServerError)
+        message = f"{self.name}: {what}"
+        return EndpointDownError(message, endpoint=self.name) if is_down else EndpointError(message)
 
     def _shown(self, text: str) -> str:
         """The beginning of what the server said, on one line, with the key blotted out."""

@@ -1,12 +1,12 @@
 """Judges by name: trained, opened and measured against people."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trustrace.core.errors import ConfigError, DataError, RunError, UnsafeFileError
+from trustrace.core.errors import ConfigError, DataError, EndpointDownError, RunError, UnsafeFileError
 from trustrace.core.measurements import Measurement
 from trustrace.core.progress import Progress, silent
 from trustrace.datasets.questions import in_half, published_questions, truthfulqa_questions
@@ -43,12 +43,14 @@ class EndpointOptions:
         journal: Where answers are kept; None is a file of the cache, one for each judge.
         max_tokens_spent: Tokens after which nothing more is sent; None is no limit.
         key_variable: The environment variable that holds the key.
+        down: Endpoints that gave no answer in all tries, each with what was said of it: they are asked no more.
     """
 
     mode: Mode = "chat"
     journal: Path | None = None
     max_tokens_spent: int | None = None
     key_variable: str = "OPENAI_API_KEY"
+    down: Mapping[str, str] = field(default_factory=dict)
 
 
 def train_judge(
@@ -134,6 +136,7 @@ def open_judge(
         DataError, IntegrityError: the folder holds no judge, or a damaged one.
         UnsafeFileError: it is a pickle.
         ModelError: the model cannot be loaded.
+        EndpointDownError: the options say that the endpoint gave no answer before.
     """
     kind, colon, rest = text.partition(":")
     wanted: Aspect = aspect or "truth"
@@ -240,6 +243,8 @@ def _endpoint(rest: str, aspect: Aspect, options: EndpointOptions) -> Judge:
             "the endpoint names no model; write endpoint:URL#MODEL, such as endpoint:http://localhost:8000/v1#judge"
         )
     endpoint = Endpoint(base_url=url, model=model, key_variable=options.key_variable)
+    if endpoint.name in options.down:
+        raise EndpointDownError(options.down[endpoint.name], endpoint=endpoint.name)
     unkept = EndpointJudge(
         endpoint=endpoint, aspect=aspect, mode=options.mode, max_tokens_spent=options.max_tokens_spent
     )

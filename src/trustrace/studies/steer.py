@@ -4,13 +4,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from trustrace.core.checkpoints import Checkpoint
-from trustrace.core.errors import MeasurementError
+from trustrace.core.errors import EndpointDownError, MeasurementError
 from trustrace.core.measurements import Measurement
 from trustrace.core.progress import Progress, silent
 from trustrace.evaluation.outcomes import Task
@@ -42,7 +42,7 @@ Answer = tuple[list[Measurement], Mapping[str, bytes]]
 
 @dataclass(kw_only=True)
 class _Steer:
-    """A steering study at work: what to do, where the results go, who is told."""
+    """A steering study at work: what to do, where the results go, who is told, and which endpoints are asked no more."""
 
     plan: SteerPlan
     ledger: Ledger
@@ -50,6 +50,7 @@ class _Steer:
     judging: EndpointOptions | None
     progress: Progress
     conventions: Conventions = field(init=False)
+    down: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         study = self.plan.study
@@ -64,6 +65,8 @@ class _Steer:
             rows, beside = work()
         except FAILURES as error:
             self.ledger.fail(unit, error)
+            if isinstance(error, EndpointDownError):
+                self.down[error.endpoint] = str(error)
         else:
             self.ledger.finish(unit, rows, seconds=time.perf_counter() - started, files=beside)
         done = sum(map(self.ledger.is_finished, self.plan.units))
@@ -335,7 +338,7 @@ def _task(steer: _Steer, config: TaskConfig, *, half: Half) -> Task:
         settings=steer.settings,
         seed=study.seed,
         protocol=study.protocol,
-        options=steer.judging,
+        options=replace(steer.judging or EndpointOptions(), down=steer.down),
     )
 
 
