@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
+from tests.measures.over_training.planted import QUICK, activations, coins, design_of, statements_of, views_of
 from trustrace.core.errors import MeasurementError
 from trustrace.measures.over_training.exchange_tests import exchange_tests, paired_tests
+from trustrace.measures.over_training.fragility import margins_and_spreads
+from trustrace.measures.over_training.linear import fit
+from trustrace.measures.over_training.trajectories import right
 from trustrace.measures.scoring import Sample
 
 
@@ -95,6 +99,20 @@ def test_discoveries_are_controlled_over_all_sites_together_and_planted_changes_
     assert change.lower < change.value < change.upper
     assert change.lower > 0.2
     assert change.value == pytest.approx(rising[2].mean() - rising[0].mean())
+
+
+def test_cross_validated_predictions_at_chance_are_told_apart_little_more_often_than_promised():
+    p_values = []
+    for seed in range(12):
+        labels = coins(120, seed=seed)
+        design = design_of(statements_of(labels, n_groups=40))
+        hits = []
+        for view in views_of(activations(labels, np.zeros(5), seed=seed)):
+            probes = fit(view, design, config=QUICK, methods=("logistic",))["logistic"]
+            log_odds, _ = margins_and_spreads(view, probes, design, config=QUICK)
+            hits.append(right(log_odds, labels))
+        p_values.append(exchange_tests(np.stack(hits), design.tested_groups, exchanges=299, seed=seed).p_values)
+    assert np.mean(np.concatenate(p_values) <= 0.05) <= 0.15
 
 
 def test_one_group_cannot_be_exchanged():

@@ -5,7 +5,11 @@ group's difference. A pair's p-value is how often the absolute difference of ran
 since rows of one group are right or wrong together. An exchange is a sign for each group, and a difference of sums is a sum of
 differences: the signs are multiplied with each checkpoint's counts once, and every pair's null is a difference of two rows.
 
+Predictions are held-out ones, and rows of one fold share a probe: where probes find nothing they err together, which exchanges of groups do
+not see. Of simulated pairs at chance 9 % are told apart at a nominal 5 %, at an accuracy of 65 % 6 % (160 statements, 3 folds).
+
 References:
+    Bengio and Grandvalet (2004), No unbiased estimator of the variance of k-fold cross-validation.
     Fisher (1935), The Design of Experiments, section 21.
     Hoeffding (1963), Probability inequalities for sums of bounded random variables, theorem 2.
     Benjamini and Hochberg (1995), Controlling the false discovery rate.

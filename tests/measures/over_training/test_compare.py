@@ -1,0 +1,136 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.measures.over_training.planted import QUICK, activations, coins, statements_of, stored
+from trustrace.core.errors import AlignmentError, MeasurementError
+from trustrace.measures.measure import measure
+from trustrace.measures.over_training.compare import compare, spread_out
+from trustrace.measures.over_training.config import OverTrainingConfig
+
+OVER = OverTrainingConfig(exchanges=499, matrix_draws=100, blocks=4, halvings=1, rank=2, hardest=3)
+LABELS = coins(160)
+STATEMENTS = statements_of(LABELS, n_groups=40)
+EMERGED = 5
+STRENGTHS = np.where(np.arange(12) >= EMERGED, 1.2, 0.0)
+
+
+def series_of(folder, *, strengths=STRENGTHS, seed=0):
+    early, late = (activations(LABELS, s, seed=seed + k) for k, s in enumerate((np.zeros_like(strengths), strengths)))
+    return [
+        stored(folder, place, {"block_0": one, "block_1": other})
+        for place, (one, other) in enumerate(zip(early, late, strict=True))
+    ]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    series = series_of(tmp_path_factory.mktemp("series"))
+    return series, compare(series, STATEMENTS, config=QUICK, over=OVER, seed=0)
+
+
+def rows_of(compared):
+    return compared[1].measurements(dataset="example", position="last", seed=0)
+
+
+def test_a_concept_that_emerges_at_one_site_is_found_there_and_nowhere_else(compared):
+    rows = {(row.site, row.quantity): row for row in rows_of(compared) if row.quantity.startswith("accuracy emergence")}
+    found, missing = rows[("block_1", "accuracy emergence step")], rows[("block_0", "accuracy emergence step")]
+    assert found.lower <= 1000 * 2**EMERGED <= found.upper <= 4 * found.lower
+    assert np.isnan(missing.value)
+    assert missing.note.startswith("never")
+    assert found.checkpoint == compared[0][-1].checkpoint.key
+
+
+def test_pairs_across_the_emergence_are_told_apart_and_others_are_not(compared):
+    rows = [row for row in rows_of(compared) if row.quantity == "accuracy change q"]
+    steps = [one.checkpoint.key for one in compared[0]]
+    crossing, other = [], []
+    for row in rows:
+        source = row.method.split(" from ")[1]
+        crosses = row.site == "block_1" and steps.index(source) < EMERGED <= steps.index(row.checkpoint)
+        (crossing if crosses else other).append(row.value <= 0.05)
+    assert all(crossing)
+    assert sum(other) <= 0.1 * (sum(other) + len(crossing))
+    assert len(rows) == 2 * 66
+
+
+def test_accuracies_on_the_diagonal_and_in_the_course_are_those_of_measure(compared):
+    series, result = compared
+    cells = {
+        (c.source, c.target): c.estimate.value
+        for c in result.sites[1].cells
+        if (c.estimate.quantity, c.estimate.method) == ("transfer accuracy", "logistic own")
+    }
+    (own,) = [
+        row
+        for row in measure(series[8], STATEMENTS, config=QUICK, protocol="rigorous", seed=0, sites=["block_1"])
+        if (row.quantity, row.method, row.role) == ("accuracy", "logistic", "measured")
+    ]
+    key = series[8].checkpoint.key
+    assert cells[(key, key)] == own.value
+    assert np.mean((result.sites[1].log_odds[8] > 0) == LABELS) == own.value
+
+
+def test_sites_of_the_last_checkpoint_are_compared_with_each_other(compared):
+    layers = {
+        (c.source, c.target, c.estimate.quantity, c.estimate.method): c.estimate.value for c in compared[1].layers
+    }
+    assert layers[("block_1", "block_1", "transfer accuracy", "logistic own")] > 0.8
+    assert layers[("block_1", "block_0", "transfer auroc", "logistic own")] == pytest.approx(0.5, abs=0.2)
+
+
+def test_every_number_has_its_place_and_its_n(compared):
+    rows = rows_of(compared)
+    assert {row.site for row in rows} == {"block_0", "block_1"}
+    assert all(row.n == 160 and row.n_groups == 40 for row in rows)
+    assert all(row.note for row in rows if np.isnan(row.value) and not row.quantity.startswith("subspace"))
+    quantities = {row.quantity for row in rows}
+    assert {"transfer accuracy", "transfer auroc", "direction cosine", "subspace overlap"} <= quantities
+    assert {"noise tolerance", "forgettings", "never right", "accuracy change p"} <= quantities
+    keys = [(r.quantity, r.method, r.role, r.site, r.checkpoint) for r in rows]
+    layered = len(compared[1].layers)
+    assert len(set(keys)) == len(keys) >= layered
+
+
+def test_statements_have_their_courses(compared):
+    found = compared[1].sites[1].trajectories
+    assert [one.row for one in found] == list(range(160))
+    learned = [one.learned_at for one in found if one.learned_at is not None]
+    assert np.median(learned) == EMERGED
+
+
+def test_equal_checkpoints_are_named(tmp_path):
+    series = series_of(tmp_path, strengths=STRENGTHS[:5])
+    again = replace(series[2], path=series[1].path)
+    result = compare([*series[:2], again, *series[3:]], STATEMENTS, config=QUICK, over=OVER, seed=0, sites=["block_0"])
+    assert result.duplicates == ((series[1].checkpoint.key, series[2].checkpoint.key),)
+    assert result.layers == ()
+
+
+def test_mistakes_are_named(tmp_path):
+    series = series_of(tmp_path, strengths=STRENGTHS[:3])
+
+    def ask(some, statements=STATEMENTS, **more):
+        return compare(some, statements, config=QUICK, over=OVER, seed=0, **more)
+
+    with pytest.raises(MeasurementError, match="at least two"):
+        ask(series[:1])
+    with pytest.raises(AlignmentError, match="occurs 2 times"):
+        ask([series[0], series[0]])
+    with pytest.raises(AlignmentError, match="order of training"):
+        ask(series[::-1])
+    with pytest.raises(AlignmentError, match="other statements"):
+        ask(series, STATEMENTS.take(range(100)))
+    with pytest.raises(AlignmentError, match="other statements"):
+        ask([series[0], replace(series[1], fingerprint="another")])
+    with pytest.raises(AlignmentError, match="widths"):
+        ask([series[0], replace(series[1], d_model=5)])
+    with pytest.raises(MeasurementError, match="block_9"):
+        ask(series, sites=["block_9"])
+
+
+def test_compared_checkpoints_are_spread_over_the_series_with_its_ends():
+    assert spread_out(5, most=40) == [0, 1, 2, 3, 4]
+    assert spread_out(101, most=5) == [0, 25, 50, 75, 100]
