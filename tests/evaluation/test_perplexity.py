@@ -18,7 +18,13 @@ from trustrace.core.errors import ConfigError, DataError
 from trustrace.datasets import lambada
 from trustrace.evaluation.harness.undisturbed import undisturbed
 from trustrace.evaluation.outcomes import Task
-from trustrace.evaluation.perplexity import LambadaLastWord, LambadaText, TextPerplexity, windows
+from trustrace.evaluation.perplexity import (
+    LambadaLastWord,
+    LambadaText,
+    TextPerplexity,
+    half_of,
+    windows,
+)
 from trustrace.models import tiny
 from trustrace.models.language_model import LanguageModel
 
@@ -141,6 +147,42 @@ def test_windows_score_every_token_once_after_half_a_window_at_least(n, width, h
             assert len(whole) - window.scored >= width // 2
         scored += whole[-window.scored :]
     assert scored == tokens[0 if has_bos else 1 :]
+
+
+@given(st.text(alphabet="ab \n", max_size=60))
+def test_halves_of_a_text_are_all_of_it_and_share_nothing(text):
+    first, second = half_of(text, "test"), half_of(text, "development")
+    assert first + second == text
+    assert first.count("a") + second.count("a") == text.count("a")
+    if len(text.split()) > 1 and text[len(text) // 2 :].split()[1:]:
+        assert first
+        assert second.strip()
+
+
+def test_a_half_is_cut_behind_a_line_else_behind_a_word():
+    lines = "one two\nthree four\nfive six\nseven\n"
+    assert half_of(lines, "test") == "one two\nthree four\n"
+    assert half_of(lines, "development") == "five six\nseven\n"
+    assert [half_of("a long way to the sea\n", half) for half in ("test", "development")] == [
+        "a long way to ",
+        "the sea\n",
+    ]
+    assert [half_of("abcd", half) for half in ("test", "development")] == ["ab", "cd"]
+
+
+def test_each_half_of_a_text_is_read_as_a_text_of_its_own(tmp_path):
+    model = random_model("llama", adds_bos=True)
+    text = "A dog ran after a cat.\nAnd the cat ran up a tree, where it sat.\nThere it sat until the evening came.\n"
+    (tmp_path / "text.txt").write_text(text)
+    for half in ("test", "development"):
+        (tmp_path / f"{half}.txt").write_text(half_of(text, half))
+        (found,) = TextPerplexity(path=tmp_path / "text.txt", width=20, half=half).run(model)
+        (alone,) = TextPerplexity(path=tmp_path / f"{half}.txt", width=20).run(model)
+        np.testing.assert_array_equal(found.graded[0].values, alone.graded[0].values)
+        assert f"per token of the {half} half of the text" in found.graded[0].note
+        (few,) = TextPerplexity(path=tmp_path / "text.txt", width=20, half=half, limit=25).run(model)
+        assert few.graded[0].values[:, 1].sum() == 25
+        np.testing.assert_allclose(few.graded[0].values[0], found.graded[0].values[0], rtol=1e-5)
 
 
 def test_a_steered_version_is_changed_in_the_whole_text_and_the_others_not(tmp_path):

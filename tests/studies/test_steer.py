@@ -124,7 +124,9 @@ def test_an_instruction_is_prompts_that_begin_with_it(folder: Path, run: Path) -
     (told,) = of(rows_in(run), vector="instruction:pets", dataset="text:prose.txt/test", quantity="perplexity")
     source = open_source(str(folder / "target"))
     model = load(source, source.checkpoints()[-1], device="cpu")
-    text = list(model.tokenizer((folder / "prose.txt").read_text(), add_special_tokens=False).input_ids)
+    whole = (folder / "prose.txt").read_text()
+    first = whole[: whole.index(" ", len(whole) // 2) + 1]
+    text = list(model.tokenizer(first, add_special_tokens=False).input_ids)
     before = list(model.tokenizer("Read well. ", add_special_tokens=False).input_ids)
     bos = model.tokenizer.bos_token_id
     width = model.max_tokens - len(before)
@@ -267,6 +269,20 @@ def test_a_task_that_cannot_be_done_fails_alone_and_is_tried_again(folder: Path,
     assert before.items() <= stamps(tmp_path / "run").items()
     assert len(of(rows, dataset="text:empty.txt/test", quantity="perplexity")) == 4
     assert not list((tmp_path / "run" / "failures").glob("*"))
+
+
+def test_a_text_of_one_s_own_bounds_what_is_chosen(folder: Path, tmp_path: Path) -> None:
+    """Once for the reason alone that its development half allows nothing: the other half is not looked at."""
+    prose = {"name": "text", "path": str(folder / "prose.txt")}
+    for ratio, families in ((None, {"", "mass_mean:pets"}), (1.0, {""})):
+        bound = {"task": prose, "ratio": ratio, "bound": None if ratio is None else 1.01}
+        config = study(folder, perplexity=bound, sites=["block_1"], random_controls=0)
+        rows = steered(tmp_path / f"run-{ratio}", config)
+        test = of(rows, dataset="text:prose.txt/test", quantity="perplexity")
+        assert {row["vector"].partition("@")[0] for row in test} == families
+        tried = of(rows, dataset="text:prose.txt/development", quantity="perplexity")
+        assert {row["vector"].partition("@")[0] for row in tried} == {"", "mass_mean:pets"}
+        assert all("of the development half of the text" in row["note"] for row in tried)
 
 
 def test_a_broken_target_fails_alone(folder: Path, tmp_path: Path) -> None:
@@ -470,7 +486,7 @@ BETTER = {"dataset": "fairness/defined", "task": "stereoset", "quantity": "accur
         ({"contrasts": [BETTER | {"task": {"name": "stereoset", "path": "x.txt"}}]}, "stereoset takes no `path`"),
         ({"contrasts": [BETTER | {"task": {"name": "stereoset", "truth": ["overlap:bleu"]}}]}, "takes no `truth`"),
         ({"perplexity": {"task": "stereoset"}}, "stereoset gives no perplexity"),
-        ({"perplexity": {"task": {"name": "text", "path": "x"}}}, "text gives no perplexity on both halves"),
+        ({"perplexity": {"task": "divergence"}}, "divergence gives no perplexity on both halves"),
         ({"perplexity": {"task": "lambada", "ratio": float("inf")}}, "ratio"),
         ({"perplexity": {"task": "lambada", "ratio": 0.9}}, "ratio"),
         ({"general": [{"name": "world_text", "limit": 7}]}, "world_text is asked in two ways"),

@@ -60,7 +60,12 @@ def evaluate(
     classifier: Annotated[str | None, typer.Option(help="Who says what is toxic; see `trustrace toxicity`.")] = None,
     mode: Annotated[ModeName, typer.Option(help="How endpoint judges are asked.")] = ModeName.chat,
     token_cap: Annotated[int | None, typer.Option(min=1, help="Stop before endpoint judges take more tokens.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Items of each task, drawn by the seed.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Items of each task, drawn by the seed; of text:FILE, tokens from the start of the half."
+        ),
+    ] = None,
     shots: Annotated[int, typer.Option(min=0, max=6, help="Worked examples before a question of TruthfulQA.")] = 6,
     world: Annotated[int, typer.Option(help="Which controlled world: the seed of the model's corpus.")] = 0,
     half: HalfName = HalfName.test,

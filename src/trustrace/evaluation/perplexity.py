@@ -178,12 +178,14 @@ class TextPerplexity:
     Attributes:
         path: A UTF-8 text.
         width: Tokens of a window; the model's context less its preamble, at most :data:`WIDEST`, if not given.
-        limit: How many tokens from the start of the text are read; all if not given.
+        limit: How many tokens from the start of the text, or of its half, are read; all if not given.
+        half: Which half of the text, see :func:`half_of`: to choose a setting by, or to report it on. All of it if not given.
     """
 
     path: Path
     width: int | None = None
     limit: int | None = None
+    half: Half | None = None
 
     @property
     def name(self) -> str:
@@ -200,11 +202,14 @@ class TextPerplexity:
             ConfigError: the width does not fit the model, or the limit is not positive.
         """
         width = _width(model, self.width)
-        tokens = _tokens(model, _content(self.path))[: _positive(self.limit)]
+        text = _content(self.path)
+        tokens = _tokens(model, half_of(text, self.half) if self.half else text)[: _positive(self.limit)]
         every = windows(tokens, bos=model.tokenizer.bos_token_id, width=width)
         if not every:
-            raise DataError(f"{self.path} has {len(tokens)} tokens, none of which can be predicted; give a longer text")
-        note = f"per token; {_policy(model, width, widest=self.width or WIDEST)}; {_unknown(model, [tokens])}"
+            where = f"the {self.half} half of {self.path}" if self.half else self.path
+            raise DataError(f"{where} has {len(tokens)} tokens, none of which can be predicted; give a longer text")
+        part = f" of the {self.half} half of the text" if self.half else ""
+        note = f"per token{part}; {_policy(model, width, widest=self.width or WIDEST)}; {_unknown(model, [tokens])}"
         groups = tuple(str(place) for place in range(len(every)))
         return [
             Outcome(dataset=self.name, graded=(_perplexity(losses, counts, groups, note),))
@@ -281,6 +286,18 @@ def _perplexity(
         better="lower",
         note=note,
     )
+
+
+def half_of(text: str, half: Half) -> str:
+    """One of two halves that no window straddles: the first is for the test, the second for development.
+
+    It is cut behind the first line that ends after the middle, else behind the first word, else in the middle: in characters, so that the
+    halves are the same for every tokenizer.
+    """
+    middle = len(text) // 2
+    ends = (text.find(sign, middle) + 1 for sign in ("\n", " "))
+    cut = next((end for end in ends if end and text[end:].strip()), middle)
+    return text[:cut] if half == "test" else text[cut:]
 
 
 def drawn(texts: Sequence[str], *, limit: int | None, seed: int, half: Half | None = None) -> list[tuple[int, str]]:

@@ -84,7 +84,7 @@ class TaskConfig(Config):
 
     Attributes:
         name: Which.
-        limit: How many items at most, drawn by the seed; all by default.
+        limit: How many items at most, drawn by the seed, but of ``text`` tokens from the start of the half; all by default.
         shots: Worked examples before a question of TruthfulQA; fewer fit a short context.
         truth: Judges of truth, for ``truthfulqa``; see ``trustrace judge``.
         info: Judges of informativeness.
@@ -205,7 +205,7 @@ def open_task(
         case "lambada_text":
             return LambadaText(limit=limit, seed=seed, data_dir=data_dir, half=half)
         case "text":
-            return TextPerplexity(path=Path(config.path or ""), limit=limit)
+            return TextPerplexity(path=Path(config.path or ""), limit=limit, half=half)
         case "world_text":
             return WorldText(limit=limit, world=config.world, half=half)
         case "world_reliability" | "world_toxicity" | "world_privacy" | "world_fairness":

@@ -19,10 +19,10 @@ from trustrace.studies.judging import DEFAULT, open_judge
 from trustrace.studies.settings import Settings
 from trustrace.studies.toxicity import HUB, open_classifier
 
-PERPLEXITIES = ("lambada", "lambada_text", "world_text")
+PERPLEXITIES = ("lambada", "lambada_text", "text", "world_text")
 """Tasks that give a perplexity on either half."""
 
-WITHOUT_HALVES = ("text", "divergence", "arc_easy", "arc_challenge", "mmlu", "mathqa", "race")
+WITHOUT_HALVES = ("divergence", "arc_easy", "arc_challenge", "mmlu", "mathqa", "race")
 """Tasks by which nothing is chosen: they ask the same items whatever the half, or say nothing of better and worse."""
 
 _TOXIGEN = ("toxic", "toxic_probability", "toxic_after_toxic", "toxic_after_benign", "empty")
@@ -42,7 +42,7 @@ def aims_of(task: TaskConfig, protocol: Protocol) -> tuple[str, ...]:
             return ("accuracy", "unparsed") if protocol == "published" else ("accuracy", "auroc", "log_loss", *people)
         case "lambada":
             return ("perplexity", "accuracy")
-        case "lambada_text" | "world_text":
+        case "lambada_text" | "text" | "world_text":
             return ("perplexity",)
         case "world_reliability" | "world_toxicity" | "world_privacy" | "world_fairness":
             harm = {str(dimension): name for dimension, name in HARMS.items()}[task.name.removeprefix("world_")]
