@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from trustrace.cli import checkpoints, datasets, judges, toxicity, vectors
+from trustrace.cli.dynamics import dynamics
 from trustrace.cli.evaluate import evaluate
 from trustrace.cli.options import (
     BatchTokens,
@@ -36,6 +37,7 @@ app.add_typer(vectors.app, name="vectors")
 app.add_typer(judges.app, name="judge")
 app.add_typer(toxicity.app, name="toxicity")
 app.command()(evaluate)
+app.command()(dynamics)
 
 
 @app.command()
