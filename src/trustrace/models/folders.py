@@ -104,12 +104,16 @@ def _series(folder: Path, found: list[Path], left_out: list[Path]) -> FolderSour
 
 
 def _single(root: Path) -> FolderSource:
+    checkpoint = checkpoint_in(root)
+    return FolderSource(name=checkpoint.model, root=root, folders=((checkpoint, root),))
+
+
+def checkpoint_in(root: Path) -> Checkpoint:
     """One checkpoint: of the series it stands in if its name or its progress file says so, and else a model of its own."""
     if (root / PROGRESS).is_file() or _STEP.fullmatch(root.name):
         series = root.parent.parent if root.parent.name == "checkpoints" else root.parent
-        return FolderSource(name=series.name, root=root, folders=((_describe(root, model=series.name), root),))
-    checkpoint = Checkpoint(family="folder", model=root.name, revision="main")
-    return FolderSource(name=root.name, root=root, folders=((checkpoint, root),))
+        return _describe(root, model=series.name)
+    return Checkpoint(family="folder", model=root.name, revision="main")
 
 
 def _describe(folder: Path, *, model: str) -> Checkpoint:

@@ -13,7 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import CheckpointError, ConfigError, ModelError, TokenizerError
-from trustrace.models import selfcheck, weights
+from trustrace.models import adapters, selfcheck, weights
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.quiet import quietly
 from trustrace.models.sources import CheckpointSource
@@ -53,6 +53,7 @@ def load(
         TokenizerError: it has no tokenizer and its series names none, or the tokenizer has more tokens than the embedding rows.
         ModelError: its architecture is unknown, or needs code of its own that was not trusted, or it fails its proof.
         ConfigError: `device` or `dtype` is unknown or absent.
+        MissingExtraError: it is an adapter, and peft is not installed.
     """
     target, wanted = _device(device), _dtype(dtype)
     pinned = source.pin(checkpoint)
@@ -62,6 +63,7 @@ def load(
         weights.verify(files)
         tokenizer = _tokenizer(source, pinned, folder, trust_remote_code=trust_remote_code)
         module = _module(folder, files, dtype=wanted, trust_remote_code=trust_remote_code)
+        module = adapters.merged(module, folder)
     _require_finite(module, checkpoint=pinned)
     _require_fit(tokenizer, module, checkpoint=pinned)
     model = LanguageModel.of(module.to(target), tokenizer, checkpoint=pinned)

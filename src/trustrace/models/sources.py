@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import CheckpointError
+from trustrace.models.adapters import base_of, is_adapter, open_adapter
 from trustrace.models.folders import open_folder
 from trustrace.models.hub import open_hub
 
@@ -42,15 +43,19 @@ def open_source(source: str, *, keep_downloads: bool = True) -> CheckpointSource
     """The checkpoints at `source`.
 
     Args:
-        source: A folder (a series of checkpoints, a pre-training run, or one checkpoint), a hub repository (``EleutherAI/pythia-160m``)
-            whose revisions are the checkpoints, or one revision of it (``EleutherAI/pythia-160m@step1000``).
+        source: A folder (a series of checkpoints, a pre-training run, one checkpoint, or a PEFT adapter, which is opened on its base), a
+            hub repository (``EleutherAI/pythia-160m``) whose revisions are the checkpoints, or one revision of it
+            (``EleutherAI/pythia-160m@step1000``).
         keep_downloads: Whether weights fetched from the hub stay in its cache once they have been used; a series can be larger than
             the disk.
 
     Raises:
-        CheckpointError: there is no such place, no checkpoint in it, or they are of more than one architecture.
+        CheckpointError: there is no such place, no checkpoint in it, they are of more than one architecture, or an adapter's base is gone.
+        UnsafeFileError: an adapter's weights are pickled.
     """
     folder = Path(source).expanduser()
+    if is_adapter(folder):
+        return open_adapter(folder, open_source(base_of(folder), keep_downloads=keep_downloads))
     if folder.is_dir():
         return open_folder(folder)
     repository, _, revision = source.partition("@")

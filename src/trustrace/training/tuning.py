@@ -1,14 +1,16 @@
 """Supervised tuning: a checkpoint learns to answer, and becomes a checkpoint of its own.
 
 The loss is the mean negative log-likelihood of the answers' tokens and of the end-of-sequence token after each; prompts are read, not
-learned. Answers of some groups are held out, and the weights at which these were likeliest are the ones that are kept.
+learned. Answers of some groups are held out, and the weights at which these were likeliest are the ones that are kept. What is trained is
+every weight, or a low-rank adapter alone; the loop is the same.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +19,25 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.draws import generator
 from trustrace.core.errors import DataError, RunError
 from trustrace.core.progress import Progress, silent
 from trustrace.datasets.corpora import is_held_out
+from trustrace.models.adapters import BASE, place_of
 from trustrace.models.folders import PROGRESS
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.likelihood import Pair, encode_pair
 from trustrace.models.loading import load
 from trustrace.models.quiet import quietly
-from trustrace.models.sources import open_source
+from trustrace.models.sources import CheckpointSource, open_source
+from trustrace.training.adapters import attach, save
+from trustrace.training.compute import compute_of, within
 from trustrace.training.corpus import rows_of_step
 from trustrace.training.devices import open_devices
 from trustrace.training.folder import full_disk_is_an_error, require_space, write_folder
 from trustrace.training.schedule import learning_rate
-from trustrace.training.tuning_config import TuneConfig
+from trustrace.training.tuning_config import AdapterConfig, Budget, TuneConfig
 
 RECORD = "tuning.json"
 """Lies beside the weights: what was tuned, on what, how, and the held-out loss at each look."""
@@ -83,23 +89,71 @@ def tune(
         ConfigError: the device does not exist.
     """
     series = open_source(str(source))
-    last = series.pin(series.checkpoints()[-1])
-    identity = {
-        "tuned_from": {"checkpoint": last.key, "commit": last.commit},
-        "exchanges": {"count": len(exchanges), "sha256": _fingerprint(exchanges)},
-        "config": config.model_dump(mode="json"),
-    }
+    return tune_checkpoint(
+        series, series.checkpoints()[-1], exchanges, config=config, out=out, device=device, progress=progress
+    )
+
+
+def tune_checkpoint(
+    series: CheckpointSource,
+    checkpoint: Checkpoint,
+    exchanges: Sequence[Exchange],
+    *,
+    config: TuneConfig,
+    out: Path,
+    adapter: AdapterConfig | None = None,
+    budget: Budget | None = None,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    progress: Progress = silent,
+) -> Path:
+    """Tune one checkpoint of a series and save the result as one.
+
+    Args:
+        series: Where it comes from.
+        checkpoint: Which.
+        exchanges: What it is to learn.
+        config: How.
+        out: The folder to write, whole or not at all; where it already holds this very tuning, nothing is done.
+        adapter: A low-rank adapter that is trained in place of the weights; `out` is then a PEFT folder, whose base is `checkpoint`.
+        budget: How much to compute, in place of the recipe's number of steps.
+        device: ``auto``, ``cpu``, ``cuda`` ...
+        trust_remote_code: Run code that comes with the checkpoint.
+        progress: Told of updates.
+
+    Returns:
+        `out`; ``tuning.json`` in it says what was computed.
+
+    Raises:
+        ConfigError: the device does not exist, the adapter has no place in the model, or the budget pays for no update.
+        MissingExtraError: an adapter is asked for and peft is not installed.
+        DataError, RunError, CheckpointError, TokenizerError, ModelError: as for :func:`tune`.
+    """
+    pinned = series.pin(checkpoint)
+    identity = _identity(pinned, exchanges, config, adapter, budget)
     if _is_done(out, identity):
         return out
+    base = place_of(series, pinned) if adapter else None
     place = open_devices(device).device
-    model = load(series, last, device=str(place), dtype="float32")
+    model = load(series, pinned, device=str(place), dtype="float32", trust_remote_code=trust_remote_code)
     training, held_out = _split(model, exchanges, config)
+    adapted = attach(model, adapter, seed=config.seed) if adapter else None
+    recipe = within(budget, config, model.module, training, held_out) if budget else config
     with _own_randomness(place), full_disk_is_an_error(out):
-        learned = _train(model, training, held_out, config=config, progress=progress)
-        facts = _progress_of(model, learned, training=training, held_out=held_out, config=config)
-        _publish(
-            model, out, facts=facts, record=identity | {"held_out_loss": learned.losses, "kept_step": learned.step}
-        )
+        learned = _train(model, training, held_out, config=recipe, progress=progress)
+        facts = _progress_of(model, learned, training=training, held_out=held_out, config=recipe)
+        computed = compute_of(model.module, training, held_out, config=recipe, updates=max(learned.losses))
+        record = identity | {
+            "held_out_loss": learned.losses,
+            "kept_step": learned.step,
+            "compute": computed.as_record(),
+        }
+        if adapted is None or base is None:
+            _publish(model, out, facts=facts, record=record, write=model.module.save_pretrained)
+        else:
+            facts |= {BASE: {"checkpoint": pinned.key, "commit": pinned.commit}}
+            write = partial(save, adapted, base=base[0], revision=base[1])
+            _publish(model, out, facts=facts, record=record, write=write)
     return out
 
 
@@ -128,7 +182,7 @@ def _train(
             best, kept = step + 1, _copied(model)
         elif _looks_since(best, losses) >= config.patience:
             break
-    model.module.load_state_dict(kept)
+    _restore_(model, kept)
     model.module.eval()
     return _Learned(step=best, losses=losses)
 
@@ -148,7 +202,7 @@ def _update(
             f"the loss is {loss.item()} at update {step + 1}; lower optimizer.learning_rate ({rate:.2g} here)"
         )
     torch.autograd.backward(loss)
-    torch.nn.utils.clip_grad_norm_(model.module.parameters(), config.optimizer.clip)
+    torch.nn.utils.clip_grad_norm_(_trained(model).values(), config.optimizer.clip)
     optimizer.step()
     optimizer.zero_grad()
 
@@ -215,7 +269,7 @@ def _encoded(model: LanguageModel, exchange: Exchange, place: int) -> Pair:
 
 
 def _adamw(model: LanguageModel, config: TuneConfig) -> torch.optim.AdamW:
-    recipe, weights = config.optimizer, list(model.module.parameters())
+    recipe, weights = config.optimizer, list(_trained(model).values())
     decayed = [weight for weight in weights if weight.ndim >= 2 or recipe.decayed == "all"]
     others = [weight for weight in weights if weight.ndim < 2 and recipe.decayed != "all"]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -224,8 +278,19 @@ def _adamw(model: LanguageModel, config: TuneConfig) -> torch.optim.AdamW:
     )
 
 
+def _trained(model: LanguageModel) -> dict[str, torch.nn.Parameter]:
+    """All weights, or the adapter's alone where there is one: the others are frozen."""
+    return {name: weight for name, weight in model.module.named_parameters() if weight.requires_grad}
+
+
 def _copied(model: LanguageModel) -> dict[str, Tensor]:
-    return {name: weight.detach().clone() for name, weight in model.module.state_dict().items()}
+    return {name: weight.detach().clone() for name, weight in _trained(model).items()}
+
+
+def _restore_(model: LanguageModel, kept: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, weight in _trained(model).items():
+            weight.copy_(kept[name])
 
 
 def _looks_since(best: int, losses: dict[int, float]) -> int:
@@ -255,19 +320,38 @@ def _progress_of(
     }
 
 
-def _publish(model: LanguageModel, out: Path, *, facts: dict[str, Any], record: dict[str, Any]) -> None:
-    size = sum(weight.numel() * weight.element_size() for weight in model.module.parameters())
+def _publish(
+    model: LanguageModel, out: Path, *, facts: dict[str, Any], record: dict[str, Any], write: Callable[[Path], object]
+) -> None:
+    """Write the folder: `write` puts the weights into it."""
+    size = sum(weight.numel() * weight.element_size() for weight in _trained(model).values())
     out.parent.mkdir(parents=True, exist_ok=True)
     require_space(out.parent, needed=size, what="the tuned model")
 
-    def write(folder: Path) -> None:
+    def fill(folder: Path) -> None:
         with quietly():
-            model.module.save_pretrained(folder)
+            write(folder)
         model.tokenizer.save_pretrained(folder)
         (folder / PROGRESS).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
-    write_folder(out, write)
+    write_folder(out, fill)
+
+
+def _identity(
+    pinned: Checkpoint,
+    exchanges: Sequence[Exchange],
+    config: TuneConfig,
+    adapter: AdapterConfig | None,
+    budget: Budget | None,
+) -> dict[str, Any]:
+    """What makes two tunings one."""
+    given = {"adapter": adapter, "budget": budget}
+    return {
+        "tuned_from": {"checkpoint": pinned.key, "commit": pinned.commit},
+        "exchanges": {"count": len(exchanges), "sha256": fingerprint(exchanges)},
+        "config": config.model_dump(mode="json"),
+    } | {name: one.model_dump(mode="json") for name, one in given.items() if one is not None}
 
 
 def _is_done(out: Path, identity: dict[str, Any]) -> bool:
@@ -282,13 +366,15 @@ def _is_done(out: Path, identity: dict[str, Any]) -> bool:
     if not record.is_file():
         raise RunError(f"{out} exists and holds no tuned model; choose another folder")
     there = json.loads(record.read_text("utf-8"))
-    differing = [key for key, value in identity.items() if there.get(key) != value]
+    asked = dict.fromkeys(("adapter", "budget")) | identity
+    differing = [key for key, value in asked.items() if there.get(key) != value]
     if differing:
         raise RunError(f"{out} holds another tuned model: its {', '.join(differing)} differ; choose another folder")
     return True
 
 
-def _fingerprint(exchanges: Sequence[Exchange]) -> str:
+def fingerprint(exchanges: Sequence[Exchange]) -> str:
+    """SHA-256 of prompts, answers and groups in their order."""
     content = [[exchange.prompt, exchange.answer, exchange.group] for exchange in exchanges]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 

@@ -1,9 +1,50 @@
 """What a tuning run is, but for the model and the exchanges it starts from."""
 
+from typing import Annotated, Literal
+
 from pydantic import Field, model_validator
 
 from trustrace.core.config import Config
 from trustrace.training.config import Optimizer
+
+
+class AdapterConfig(Config):
+    """A low-rank adapter: each chosen matrix W becomes W + (alpha / rank) B A, of which only A and B are trained.
+
+    B begins as zeros, so that training begins at the model as it is.
+
+    Attributes:
+        rank: Columns of B and rows of A.
+        alpha: Strength of the product.
+        dropout: Of what A reads, while training.
+        target_modules: Which matrices, by the ends of their names; ``all-linear`` takes every one but the vocabulary head.
+
+    References:
+        Hu et al. (2022), LoRA: low-rank adaptation of large language models.
+    """
+
+    rank: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16.0, gt=0, allow_inf_nan=False)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all-linear"
+
+
+class Budget(Config):
+    """How much tuning may compute; it then computes that much, and early stopping only chooses which weights are kept.
+
+    Attributes:
+        tokens: Training tokens, those of held-out looks aside.
+        flops: Operations of training and of held-out looks together.
+    """
+
+    tokens: int | None = Field(default=None, ge=1)
+    flops: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "Budget":
+        if (self.tokens is None) == (self.flops is None):
+            raise ValueError("give either `tokens` or `flops`")
+        return self
 
 
 class TuneConfig(Config):
