@@ -85,7 +85,7 @@ def krylov(
     while len(basis) < rank:
         last = basis[-1]
         responses = masks * (z @ last.T - (means.T * last).sum(1))
-        image = (z.T @ responses - means * responses.sum(0)).T / sizes[:, None]
+        image = (z.T @ responses).T / sizes[:, None]
         size = torch.linalg.vector_norm(image, dim=1, keepdim=True)
         # Twice, since once leaves rounding along the others.
         for _ in range(2):
