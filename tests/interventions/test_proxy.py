@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from lm_eval.api.instance import Instance
 from torch import Tensor
 
 from tests.interventions.test_steering import edited_by_hand, unit
 from trustrace.core.draws import generator
 from trustrace.core.errors import ConfigError, DataError, ModelError, TokenizerError
+from trustrace.evaluation.harness.live import LiveModel
 from trustrace.interventions.edits import add
 from trustrace.interventions.prompting import Prompting
 from trustrace.interventions.proxy import ProxyTuning, contrasted
@@ -114,8 +116,10 @@ def same_logits(one: LanguageModel, other: LanguageModel, pairs: Sequence[Pair])
     )
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "dtype"),
+    [*((family, torch.float32) for family in FAMILIES), ("llama", torch.bfloat16), ("gpt2", torch.bfloat16)],
+)
 @pytest.mark.parametrize("identity", ["alpha is 0", "expert = anti-expert", "they are one model"])
 def test_what_must_be_the_base_is_the_base_bit_for_bit(identity: str, family: str, dtype: torch.dtype) -> None:
     base, expert, anti_expert = three(family)
@@ -422,6 +426,17 @@ def test_an_instruction_is_read_by_all_three() -> None:
         (answers,) = generate(proxied, PROMPTS, decoding=Decoding(max_new_tokens=5))
     by_hand = [generated_by_hand(parts, "Be kind. " + prompt, 1.0, 5) for prompt in PROMPTS]
     assert [list(answer.tokens) for answer in answers] == by_hand
+
+
+def test_the_harness_asks_every_alpha() -> None:
+    parts = three("llama")
+    requests = [(prompt, answer) for prompt in PROMPTS for answer in (" yes", " no")]
+    instances = [Instance(request_type="loglikelihood", doc={}, arguments=each, idx=0) for each in requests]
+    with proxy(parts, (0.0, 1.5)).on(parts[0]) as proxied:
+        live = LiveModel(proxied)
+        found = [[total for total, _ in live.of(variant).loglikelihood(instances)] for variant in range(2)]
+    by_hand = [scored_by_hand(parts, encode_pair(parts[0], *each), 0.0, 1.5).sum(1) for each in requests]
+    np.testing.assert_allclose(found, np.array(by_hand).T, atol=1e-4)
 
 
 def test_models_of_different_vocabularies_are_refused() -> None:

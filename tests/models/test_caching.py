@@ -78,6 +78,27 @@ def test_an_empty_cache_spreads_to_one_that_shares_nothing_with_it() -> None:
     assert (empty.get_seq_length(), one.get_seq_length()) == (0, 3)
 
 
+@pytest.mark.parametrize("room", [0, 3, 9])
+def test_an_empty_cache_spreads_to_one_with_room_that_grows_as_transformers_own_does(room: int) -> None:
+    ours, textbook = spread(DynamicCache(config=tiny.config("llama")), torch.tensor([0, 0]), room=room), DynamicCache()
+    for change in ("reorder", "select", "repeat", "crop", "nothing"):
+        match change:
+            case "reorder":
+                ours.reorder_cache(torch.tensor([0]))
+            case "select":
+                ours.batch_select_indices(torch.tensor([0]))
+            case "repeat":
+                ours.batch_repeat_interleave(2)
+            case "crop":
+                ours.crop(-1)
+    for step, tokens in enumerate((3, 1, 4)):
+        for layer in range(3):
+            new = drawn(2, tokens, 10 * step + layer)
+            for mine, theirs in zip(ours.update(*new, layer), textbook.update(*new, layer), strict=True):
+                torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+    assert ours.get_seq_length() == textbook.get_seq_length() == 8
+
+
 def test_a_sliding_window_keeps_its_own_kind_of_layer() -> None:
     cache = DynamicCache(config=tiny.config("gemma2"))
     kinds = [type(layer) for layer in cache.layers]

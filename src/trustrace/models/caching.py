@@ -14,20 +14,38 @@ States = Float[Tensor, "_ head _ width"]
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     """One layer's keys and values, with room after them. Whoever owns it is the only one who writes into it."""
 
-    def __init__(self, keys: States, values: States, rows: Int[Tensor, " taken"], *, room: int) -> None:
-        """The given rows of `keys` and `values`, each as often as it is given, with room for so many tokens more."""
+    def __init__(self, *, room: int) -> None:
+        """A layer that has read nothing, with room for so many tokens."""
         super().__init__()
+        self._room, self._length = room, 0
+
+    @classmethod
+    def of(cls, keys: States, values: States, rows: Int[Tensor, " taken"], *, room: int) -> "RoomyLayer":
+        """The given rows of `keys` and `values`, each as often as it is given, with room for so many tokens more."""
+        layer = cls(room=room)
         # Layers of one cache may lie on several devices.
         rows = rows.to(keys.device)
-        self.dtype, self.device = keys.dtype, keys.device
+        layer.dtype, layer.device = keys.dtype, keys.device
+        layer.is_initialized = True
+        layer._length = keys.shape[2]
+        layer._key_room = _gathered(keys, rows, room=room)
+        layer._value_room = _gathered(values, rows, room=room)
+        layer._show()
+        return layer
+
+    def lazy_initialization(self, key_states: States, value_states: States) -> None:
+        """Make room once the first token shows for what."""
+        self.dtype, self.device = key_states.dtype, key_states.device
         self.is_initialized = True
-        self._length = keys.shape[2]
-        self._key_room = _gathered(keys, rows, room=room)
-        self._value_room = _gathered(values, rows, room=room)
+        room = max(self._room, key_states.shape[2])
+        self._key_room = key_states.new_empty(*key_states.shape[:2], room, key_states.shape[3])
+        self._value_room = value_states.new_empty(*value_states.shape[:2], room, value_states.shape[3])
         self._show()
 
     def update(self, key_states: States, value_states: States, *_: object, **__: object) -> tuple[States, States]:
         """Append in place while there is room."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
         end = self._length + key_states.shape[2]
         if end > self._key_room.shape[2]:
             self._key_room, self._value_room = _with_room(self.keys, end), _with_room(self.values, end)
@@ -39,6 +57,8 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
 
     def reorder_cache(self, beam_idx: Int[Tensor, " row"]) -> None:
         """Take other rows, as beams do."""
+        if not self.is_initialized:
+            return
         rows = beam_idx.to(self.device)
         self._key_room, self._value_room = self._key_room[rows], self._value_room[rows]
         self._show()
@@ -49,12 +69,14 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat each row."""
+        if not self.is_initialized:
+            return
         self.reorder_cache(torch.arange(len(self.keys), device=self.device).repeat_interleave(repeats))
 
     def crop(self, tokens_to_remove: int) -> None:
         """Forget the last tokens; the number is negative, as in transformers."""
         super().crop(tokens_to_remove)
-        self._length = self.keys.shape[2]
+        self._length = self.keys.shape[2] if self.is_initialized else 0
 
     def _show(self) -> None:
         self.keys, self.values = self._key_room[:, :, : self._length], self._value_room[:, :, : self._length]
@@ -69,9 +91,9 @@ def spread(cache: DynamicCache, rows: Int[Tensor, " taken"], *, room: int) -> Dy
 
 def _spread(layer: DynamicLayer, rows: Int[Tensor, " taken"], room: int) -> DynamicLayer:
     if not layer.get_seq_length():
-        return copy(layer)
+        return RoomyLayer(room=room) if type(layer) in (DynamicLayer, RoomyLayer) else copy(layer)
     if type(layer) in (DynamicLayer, RoomyLayer):
-        return RoomyLayer(layer.keys, layer.values, rows, room=room)
+        return RoomyLayer.of(layer.keys, layer.values, rows, room=room)
     # Layers of other kinds, such as sliding windows, replace their tensors and never write into them.
     other = copy(layer)
     other.batch_select_indices(rows.to(layer.keys.device))

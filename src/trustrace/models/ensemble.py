@@ -13,7 +13,7 @@ from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import DynamicCache, GenerationMixin, PreTrainedModel
+from transformers import Cache, DynamicCache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from trustrace.core.errors import ModelError
@@ -48,7 +48,7 @@ class Ensemble(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         input_ids: Int[Tensor, "row token"],
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: DynamicCache | None = None,
+        past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Int[Tensor, " kept"] = 0,
         return_dict: bool | None = None,
@@ -96,7 +96,7 @@ class Ensemble(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         """Layers of each member's own cache."""
         return tuple(len(DynamicCache(config=member.config).layers) for member in self._networks)
 
-    def _whole(self, cache: DynamicCache | None, use_cache: bool | None) -> DynamicCache | None:
+    def _whole(self, cache: Cache | None, use_cache: bool | None) -> DynamicCache | None:
         """The cache of all members; one that has read nothing may come with the layers of the first alone, or with none."""
         if cache is None and use_cache is False:
             return None

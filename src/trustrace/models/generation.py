@@ -129,7 +129,7 @@ def generate(
             beginning=beginning,
             copies=[1] * len(places),
             room=decoding.max_new_tokens,
-            is_whole=bool(beginning) and model.variants == 1,
+            is_whole=model.variants == 1,
         )
         for row, response in enumerate(_answered(model, rows, decoding, asked=places)):
             answers[int(rows.variants[row]), places[rows.places[row]]] = response

@@ -265,13 +265,14 @@ def _bridges_gaps(model: LanguageModel) -> bool:
 
 
 def _empty_cache(model: LanguageModel) -> DynamicCache:
-    """Keys and values of nothing; a module of several members makes room for those of all when it first reads.
+    """Keys and values of nothing: the model's layers, then those of its companions in turn.
 
     Raises:
         ModelError: the model or a companion remembers in another way, which cannot be shared between rows.
     """
-    own, *_ = map(_own_empty_cache, model.readers)
-    return own
+    whole, *others = map(_own_empty_cache, model.readers)
+    whole.layers += [layer for other in others for layer in other.layers]
+    return whole
 
 
 def _own_empty_cache(model: LanguageModel) -> DynamicCache:
