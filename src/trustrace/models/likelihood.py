@@ -35,7 +35,7 @@ Pair = tuple[Tokens, Tokens]
 
 _LOGIT_BYTES = 2**28
 
-_PROCESSOR_TOKENS = 2**12
+_PROCESSOR_TOKENS = 2**11
 """A processor reads no faster in larger batches: they outgrow its caches, and rows of less equal length are padded to one."""
 
 
