@@ -66,16 +66,20 @@ def pretrain(
     tokens: Annotated[int | None, typer.Option(help="Training tokens in place of the file's.")] = None,
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of a CPU.")] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Pre-train a model from random initialisation, saving checkpoints densely at first; started again, it goes on."""
     from trustrace.cli.view import say, show_table, showing_progress
     from trustrace.studies.pretraining import foresee_pretrain, read_pretrain
+    from trustrace.studies.settings import Settings
     from trustrace.training.pretrain import pretrain as train
 
     described = read_pretrain(config, corpus=corpus, tokens=tokens)
-    show_table(f"what {config} will take", foresee_pretrain(described))
+    show_table(f"what {config} will take", foresee_pretrain(described.training))
+    watcher = described.watcher(out=out, settings=Settings(data_dir=data_dir))
     with showing_progress() as progress:
-        say(f"checkpoints: {train(described, out=out, device=device, threads=threads, progress=progress)}")
+        made = train(described.training, out=out, device=device, threads=threads, progress=progress, watcher=watcher)
+    say(f"checkpoints: {made}" + (f"\nreport: trustrace report {watcher.out}" if watcher else ""))
 
 
 @app.command()

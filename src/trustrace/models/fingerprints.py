@@ -1,8 +1,10 @@
-"""What files say of a model: its vocabulary as one short string, and what its sites are called inside the module."""
+"""What files say of a model: its vocabulary and its weights as short strings, and what its sites are called inside the module."""
 
 import hashlib
 import json
 
+import torch
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from trustrace.core.errors import ConfigError, ModelError
@@ -14,6 +16,15 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     """SHA-256 of the sorted vocabulary, tokens with their ids: equal for the same tokens, however the tokenizer was loaded."""
     vocabulary = sorted(tokenizer.get_vocab().items())
     return hashlib.sha256(json.dumps(vocabulary, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+
+def weights_fingerprint(module: nn.Module) -> str:
+    """SHA-256 over every parameter and buffer in memory, with its name, type and shape; shared ones count once."""
+    digest = hashlib.sha256()
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def module_names(model: LanguageModel) -> dict[str, str]:

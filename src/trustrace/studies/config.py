@@ -67,38 +67,29 @@ class DatasetConfig(Config):
         return self
 
 
-class TraceConfig(Config):
-    """A trace: probes on every site of every checkpoint, for every dataset.
+class MeasuringConfig(Config):
+    """What is measured in a model, however it is brought.
 
     Attributes:
         name: What the report is titled.
-        checkpoints: The series.
         datasets: The labelled statements.
         sites: Where activations are read.
         position: How the tokens of a statement become one vector.
         protocols: Conventions to measure under; each is named in every row.
         dtype: Weights' type while capturing; ``auto`` is the checkpoint's own.
         truncation: What to do with statements longer than the context: refuse, or drop their first tokens.
-        trust_remote_code: Run code that comes with the checkpoints; only for sources you trust.
-        random_init_seeds: Models of the same architecture with fresh weights, measured as floors.
         probing: The probes.
-        information: What representations keep of input and label; null leaves it out.
         seed: The seed of every draw.
     """
 
-    study: Literal["trace"] = "trace"
     name: str
-    checkpoints: CheckpointsConfig
     datasets: tuple[DatasetConfig, ...] = Field(min_length=1)
     sites: Literal["all"] | tuple[str, ...] = "all"
     position: Position = "last"
     protocols: tuple[Protocol, ...] = Field(("rigorous",), min_length=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     truncation: Literal["never", "left"] = "never"
-    trust_remote_code: bool = False
-    random_init_seeds: tuple[int, ...] = (0,)
     probing: ProbingConfig = ProbingConfig()
-    information: InformationConfig | None = InformationConfig()
     seed: int = 0
 
     @field_validator("sites")
@@ -112,8 +103,25 @@ class TraceConfig(Config):
             raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> "TraceConfig":
+    def _names_are_unique(self) -> "MeasuringConfig":
         names = [dataset.name for dataset in self.datasets]
         if len(set(names)) < len(names):
             raise ValueError(f"two datasets have one name in {names}; give each a name of its own")
         return self
+
+
+class TraceConfig(MeasuringConfig):
+    """A trace: probes on every site of every checkpoint, for every dataset.
+
+    Attributes:
+        checkpoints: The series.
+        trust_remote_code: Run code that comes with the checkpoints; only for sources you trust.
+        random_init_seeds: Models of the same architecture with fresh weights, measured as floors.
+        information: What representations keep of input and label; null leaves it out.
+    """
+
+    study: Literal["trace"] = "trace"
+    checkpoints: CheckpointsConfig
+    trust_remote_code: bool = False
+    random_init_seeds: tuple[int, ...] = (0,)
+    information: InformationConfig | None = InformationConfig()

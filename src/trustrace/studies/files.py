@@ -21,7 +21,17 @@ def read_study(path: Path, kind: type[ConfigType]) -> ConfigType:
     Raises:
         ConfigError: the file is missing, not UTF-8, not YAML, not a mapping, or not a valid study; every problem is listed.
     """
-    return kind.read(_with_variables(read_yaml(path), where=str(path)), where=str(path))
+    return kind.read(read_values(path), where=str(path))
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The mapping in the YAML file `path`, its ``${NAME}`` filled in from the environment.
+
+    Raises:
+        ConfigError: the file cannot be read, or a variable is not set.
+    """
+    values: dict[str, Any] = _with_variables(read_yaml(path), where=str(path))
+    return values
 
 
 def is_steering(path: Path) -> bool:

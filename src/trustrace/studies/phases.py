@@ -9,13 +9,13 @@ from trustrace.core.measurements import Estimate, Measurement, ReplicatedMeasure
 from trustrace.measures.dynamics import Curve, phases
 from trustrace.runs.identity import Unit, code_version
 from trustrace.runs.ledger import Ledger
-from trustrace.studies.planning import MEASURING, Plan
+from trustrace.studies.planning import MEASURING, Units
 
 Name = tuple[str, str, str, str]
 """Dataset, site, quantity and method of a course."""
 
 
-def phases_unit(plan: Plan, finished: Sequence[Unit]) -> Unit:
+def phases_unit(plan: Units, finished: Sequence[Unit]) -> Unit:
     """The unit that judges the courses through the `finished` units."""
     inputs = {
         "units": [unit.identity for unit in finished],
@@ -25,7 +25,7 @@ def phases_unit(plan: Plan, finished: Sequence[Unit]) -> Unit:
     return Unit(step="phases", name="courses over training", inputs=inputs)
 
 
-def course_units(plan: Plan, ledger: Ledger) -> list[Unit]:
+def course_units(plan: Units, ledger: Ledger) -> list[Unit]:
     """The finished units of trained checkpoints."""
     trained = [subject for subject in plan.subjects if subject.role == "measured"]
     units = [plan.trace_unit(subject, statements) for subject in trained for statements in plan.datasets]

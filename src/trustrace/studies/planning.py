@@ -32,11 +32,10 @@ class Subject:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The units of a trace, and how the model of each is brought."""
+class Units:
+    """What is measured under one study: every dataset in every subject."""
 
     study: TraceConfig
-    source: CheckpointSource
     datasets: tuple[Statements, ...]
     subjects: tuple[Subject, ...]
 
@@ -83,6 +82,13 @@ class Plan:
             "information": self.study.information and self.study.information.model_dump(mode="json"),
             "seed": self.study.seed,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Units):
+    """The units of a trace of checkpoints that exist, and where these come from."""
+
+    source: CheckpointSource
 
 
 def plan_trace(study: TraceConfig, *, settings: Settings) -> Plan:

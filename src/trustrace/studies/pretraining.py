@@ -1,16 +1,38 @@
 """Pre-training from a file, with the few things that differ between machines given on the command line."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from trustrace.core.errors import ConfigError
 from trustrace.studies.files import read_yaml
+from trustrace.studies.live import LiveTrace
+from trustrace.studies.live_config import LiveConfig, read_live
+from trustrace.studies.settings import Settings
 from trustrace.training.config import FolderCorpus, PretrainConfig
 from trustrace.training.plan import describe
 
+TRACE = "trace"
+"""The run's folder of what was measured while it went on."""
 
-def read_pretrain(path: Path, *, corpus: Path | None = None, tokens: int | None = None) -> PretrainConfig:
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainStudy:
+    """A pre-training run, and what is measured while it goes on: a trace changes no weight, and is no part of what the run is."""
+
+    training: PretrainConfig
+    trace: LiveConfig | None
+
+    def watcher(self, *, out: Path, settings: Settings) -> LiveTrace | None:
+        """What measures the run in ``out/trace``; None where nothing is to be.
+
+        Raises:
+            DataError: a dataset cannot be used.
+        """
+        return None if self.trace is None else LiveTrace(self.trace, out=out / TRACE, settings=settings)
+
+
+def read_pretrain(path: Path, *, corpus: Path | None = None, tokens: int | None = None) -> PretrainStudy:
     """The pre-training run described in the YAML file `path`.
 
     Args:
@@ -28,7 +50,11 @@ def read_pretrain(path: Path, *, corpus: Path | None = None, tokens: int | None 
         values["corpus"] = FolderCorpus(path=str(corpus)).model_dump()
     if tokens is not None:
         values["tokens"] = tokens
-    return PretrainConfig.read(values, where=str(path))
+    trace = values.pop("trace", None)
+    return PretrainStudy(
+        training=PretrainConfig.read(values, where=str(path)),
+        trace=None if trace is None else read_live(trace, where=f"{path}: trace"),
+    )
 
 
 def foresee_pretrain(config: PretrainConfig) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from trustrace.runs.manifest import environment
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.inputs import fixed_inputs
 from trustrace.studies.phases import course_units, judged, phases_unit
-from trustrace.studies.planning import Plan, Subject, plan_trace
+from trustrace.studies.planning import Subject, Units, plan_trace
 from trustrace.studies.settings import Settings
 
 UNIT_ERRORS = (DataError, MeasurementError, ModelError)
@@ -31,10 +31,10 @@ UNIT_ERRORS = (DataError, MeasurementError, ModelError)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Trace:
+class Tracing:
     """A trace at work: what to do, where the results go, who is told."""
 
-    plan: Plan
+    plan: Units
     ledger: Ledger
     settings: Settings
     progress: Progress
@@ -68,23 +68,23 @@ def run_trace(study: TraceConfig, *, out: Path, settings: Settings, progress: Pr
     plan = plan_trace(study, settings=settings)
     started = time.time()
     with Ledger.open(out, study=study.model_dump(mode="json")) as ledger:
-        trace = _Trace(plan=plan, ledger=ledger, settings=settings, progress=progress)
+        trace = Tracing(plan=plan, ledger=ledger, settings=settings, progress=progress)
         ledger.forget_failures(plan.units)
         ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
         trace.tell()
         try:
             for statements in plan.datasets:
-                _record_floors(trace, statements)
+                record_floors(trace, statements)
             _record_subjects(trace)
-            _record_phases(trace)
+            record_phases(trace)
         finally:
-            _conclude(trace, started=started)
+            conclude(trace, started=started)
         _require_success(trace)
     return out / "measurements.parquet"
 
 
 def measure_statements(
-    model: LanguageModel, statements: Statements, *, study: TraceConfig, trace: _Trace, inputs: FixedInputs | None
+    model: LanguageModel, statements: Statements, *, study: TraceConfig, trace: Tracing, inputs: FixedInputs | None
 ) -> list[Measurement]:
     """Capture `statements` in `model` and measure them under every protocol; the activations are gone afterwards."""
     with trace.ledger.scratch() as folder:
@@ -116,7 +116,8 @@ def measure_statements(
     return [row for rows in measured for row in rows]
 
 
-def _record_floors(trace: _Trace, statements: Statements) -> None:
+def record_floors(trace: Tracing, statements: Statements) -> None:
+    """What is reached on `statements` without a model."""
     unit, study = trace.plan.floors_unit(statements), trace.plan.study
     if trace.ledger.is_finished(unit):
         return
@@ -131,7 +132,7 @@ def _record_floors(trace: _Trace, statements: Statements) -> None:
     trace.attempt(unit, floors)
 
 
-def _record_subjects(trace: _Trace) -> None:
+def _record_subjects(trace: Tracing) -> None:
     """Measure what is not finished; the inputs of its datasets are read in the last checkpoint before all else."""
     pending = {subject.checkpoint.key: _pending(trace, subject) for subject in trace.plan.subjects}
     names = {statements.name for units in pending.values() for _, statements in units}
@@ -149,7 +150,7 @@ def _record_subjects(trace: _Trace) -> None:
             _record_subject(trace, subject, pending[subject.checkpoint.key], inputs)
 
 
-def _record_phases(trace: _Trace) -> None:
+def record_phases(trace: Tracing) -> None:
     """Judge the courses over training; a checkpoint that is missing leaves a gap in them."""
     units = course_units(trace.plan, trace.ledger)
     unit = phases_unit(trace.plan, units)
@@ -157,12 +158,12 @@ def _record_phases(trace: _Trace) -> None:
         trace.attempt(unit, lambda: judged(trace.ledger, units, seed=trace.plan.study.seed))
 
 
-def _pending(trace: _Trace, subject: Subject) -> list[tuple[Unit, Statements]]:
+def _pending(trace: Tracing, subject: Subject) -> list[tuple[Unit, Statements]]:
     units = [(trace.plan.trace_unit(subject, statements), statements) for statements in trace.plan.datasets]
     return [(unit, statements) for unit, statements in units if not trace.ledger.is_finished(unit)]
 
 
-def _inputs(trace: _Trace, datasets: Sequence[Statements], folder: Path) -> Mapping[str, FixedInputs]:
+def _inputs(trace: Tracing, datasets: Sequence[Statements], folder: Path) -> Mapping[str, FixedInputs]:
     """The inputs by dataset; none where no measure asks for them."""
     if trace.plan.study.information is None or "rigorous" not in trace.plan.study.protocols:
         return {}
@@ -177,7 +178,7 @@ def _inputs(trace: _Trace, datasets: Sequence[Statements], folder: Path) -> Mapp
 
 
 def _record_subject(
-    trace: _Trace, subject: Subject, pending: list[tuple[Unit, Statements]], inputs: Mapping[str, FixedInputs]
+    trace: Tracing, subject: Subject, pending: list[tuple[Unit, Statements]], inputs: Mapping[str, FixedInputs]
 ) -> None:
     """Load the model once, and measure every dataset that is not finished in it."""
     if not pending:
@@ -193,13 +194,13 @@ def _record_subject(
 
 
 def _measured(
-    trace: _Trace, subject: Subject, model: LanguageModel, statements: Statements, inputs: FixedInputs | None
+    trace: Tracing, subject: Subject, model: LanguageModel, statements: Statements, inputs: FixedInputs | None
 ) -> list[Measurement]:
     rows = measure_statements(model, statements, study=trace.plan.study, trace=trace, inputs=inputs)
     return [replace(row, role="floor") if subject.role == "floor" and row.role == "measured" else row for row in rows]
 
 
-def _conclude(trace: _Trace, *, started: float) -> None:
+def conclude(trace: Tracing, *, started: float) -> None:
     """Write what can be said of the run as it stands, finished or not."""
     ledger, plan = trace.ledger, trace.plan
     table = ledger.collect([*plan.units, phases_unit(plan, course_units(plan, ledger))])
@@ -207,13 +208,13 @@ def _conclude(trace: _Trace, *, started: float) -> None:
     ledger.write("manifest.json", _manifest(trace, started=started, rows=table.num_rows))
 
 
-def _audit(ledger: Ledger, plan: Plan, statements: Statements) -> dict[str, Any]:
+def _audit(ledger: Ledger, plan: Units, statements: Statements) -> dict[str, Any]:
     unit = plan.floors_unit(statements)
     floors = ledger.measurements_of(unit) if ledger.is_finished(unit) else []
     return audit(statements).with_floors(floors).to_json()
 
 
-def _manifest(trace: _Trace, *, started: float, rows: int) -> dict[str, Any]:
+def _manifest(trace: Tracing, *, started: float, rows: int) -> dict[str, Any]:
     plan = trace.plan
     return {
         "study": plan.study.name,
@@ -238,7 +239,7 @@ def _provenance(statements: Statements) -> dict[str, Any]:
     }
 
 
-def _require_success(trace: _Trace) -> None:
+def _require_success(trace: Tracing) -> None:
     phases = phases_unit(trace.plan, course_units(trace.plan, trace.ledger))
     failures = trace.ledger.failures([*trace.plan.units, phases])
     if failures:

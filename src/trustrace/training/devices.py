@@ -13,6 +13,10 @@ from torch.optim import Optimizer
 from typing_extensions import override
 
 from trustrace.core.errors import ConfigError, MissingExtraError
+from trustrace.training.watching import require_whole
+
+_SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+"""What accelerate calls the ways of training in which no process holds the whole model."""
 
 
 class Devices:
@@ -55,6 +59,15 @@ class Devices:
     def weights(self, model: nn.Module) -> tuple[Any, dict[str, Tensor]]:
         """The bare model and its whole state; every process must ask."""
         return model, model.state_dict()
+
+    def whole(self, model: nn.Module) -> Any:
+        """The bare model itself, for whoever reads it between two steps.
+
+        Raises:
+            ConfigError: no process holds the whole of it.
+        """
+        require_whole(model)
+        return model
 
     def save_state(self, model: nn.Module, optimizer: Any, folder: Path) -> None:
         """Write what is needed to go on; every process must call."""
@@ -108,6 +121,12 @@ class ManyDevices(Devices):
     @override
     def weights(self, model: nn.Module) -> tuple[Any, dict[str, Tensor]]:
         return self._accelerator.unwrap_model(model), self._accelerator.get_state_dict(model)
+
+    @override
+    def whole(self, model: nn.Module) -> Any:
+        kind = self._accelerator.distributed_type.value
+        require_whole(model, sharded_by=kind if kind in _SHARDING else "")
+        return self._accelerator.unwrap_model(model)
 
     @override
     def save_state(self, model: nn.Module, optimizer: Any, folder: Path) -> None:

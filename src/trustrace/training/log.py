@@ -83,6 +83,10 @@ class TrainingLog:
                 }
             ]
         )
+        self.rested()
+
+    def rested(self) -> None:
+        """Training goes on; what was done since it stopped does not count as training time."""
         self._since = time.perf_counter()
 
     def _write(self, lines: list[dict[str, Any]]) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
+from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.draws import generator
 from trustrace.core.errors import ConfigError, ModelError, RunError
 from trustrace.core.progress import Progress, silent
@@ -55,6 +56,7 @@ from trustrace.training.folder import (
 from trustrace.training.log import TrainingLog, truncate
 from trustrace.training.schedule import learning_rate, save_steps
 from trustrace.training.tokenizer import make_tokenizer, open_tokenizer
+from trustrace.training.watching import Moment, Watcher
 
 
 def pretrain(
@@ -66,6 +68,7 @@ def pretrain(
     progress: Progress = silent,
     resume: bool = True,
     state_seconds: float = 600.0,
+    watcher: Watcher | None = None,
 ) -> Path:
     """Train a model from random initialisation and save its checkpoints.
 
@@ -77,6 +80,7 @@ def pretrain(
         progress: Told of every few steps.
         resume: Go on with a run that is in `out`; otherwise refuse it.
         state_seconds: The training state is kept at each save, and after so many seconds without one.
+        watcher: Is handed the model at the steps that he asks for; the weights are the same bit for bit as without him.
 
     Returns:
         The folder of the checkpoints.
@@ -86,7 +90,9 @@ def pretrain(
         RunError: `out` belongs to another run; the disk is full; the loss is not finite.
         DataError: the corpus is too small.
         TokenizerError: a given tokenizer cannot be used.
-        ConfigError: the device does not exist, a variable in a path is not set, or the processes cannot share a batch evenly.
+        ConfigError: the device does not exist, a variable in a path is not set, the processes cannot share a batch evenly, or none of them
+            holds the whole model for the watcher.
+        TrustraceError: what the watcher refuses before training begins.
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -103,7 +109,7 @@ def pretrain(
         with _private_randomness(devices.device):
             if config.steps not in steps_in(folder.state):
                 run = _open_run(folder, config, devices)
-                _train(run, log=_open_log(run, progress), state_seconds=state_seconds)
+                _train(run, log=_open_log(run, progress), state_seconds=state_seconds, watcher=watcher)
     return folder.checkpoints
 
 
@@ -216,10 +222,11 @@ def _adamw(model: nn.Module, recipe: Optimizer) -> torch.optim.AdamW:
     )
 
 
-def _train(run: _Run, *, log: TrainingLog, state_seconds: float) -> None:
+def _train(run: _Run, *, log: TrainingLog, state_seconds: float, watcher: Watcher | None) -> None:
     total = run.config.steps
     saves = save_steps(total, run.config.saves)
     done = _resume(run)
+    watched = _begin_watching(run, watcher, done or 0)
     if done is None:
         done = 0
         _save(run, done, log)
@@ -227,6 +234,11 @@ def _train(run: _Run, *, log: TrainingLog, state_seconds: float) -> None:
     while done < total:
         _update(run, done, log)
         done += 1
+        # Before the state is kept: a run that goes on from there has been looked at until there.
+        if done in watched:
+            log.flush()
+            _show(run, watcher, done)
+            log.rested()
         if done in saves:
             log.flush()
             _save(run, done, log)
@@ -236,6 +248,45 @@ def _train(run: _Run, *, log: TrainingLog, state_seconds: float) -> None:
             if _any_process(run, time.monotonic() - kept_at >= state_seconds):
                 _keep_state(run, done)
                 kept_at = time.monotonic()
+
+
+def _begin_watching(run: _Run, watcher: Watcher | None, step: int) -> frozenset[int]:
+    """Let `watcher` see the model where training begins or goes on; the steps at which he is shown it, which every process knows."""
+    if watcher is None:
+        return frozenset()
+    moment = _moment(run, step)
+    if run.devices.rank == 0:
+        watcher.begin(moment)
+    _show(run, watcher, step)
+    return watcher.steps(moment.total) | {moment.total}
+
+
+def _show(run: _Run, watcher: Watcher | None, step: int) -> None:
+    """Show `watcher` the model if he wants to see this step, and tell him if it is the last; all processes but the first wait."""
+    if watcher is not None and run.devices.rank == 0:
+        moment = _moment(run, step)
+        if step in watcher.steps(moment.total):
+            watcher.observe(moment)
+        if step == moment.total:
+            watcher.end(moment)
+    run.devices.wait()
+
+
+def _moment(run: _Run, step: int) -> Moment:
+    return Moment(
+        module=run.devices.whole(run.model),
+        tokenizer=run.tokenizer,
+        checkpoint=Checkpoint(
+            family="pretrain",
+            model=run.folder.out.resolve().name,
+            revision=step_name(step),
+            step=step,
+            tokens_seen=step * run.config.tokens_per_step,
+        ),
+        step=step,
+        total=run.config.steps,
+        training=run.config.model_dump(mode="json"),
+    )
 
 
 def _resume(run: _Run) -> int | None:

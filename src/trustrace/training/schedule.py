@@ -15,12 +15,13 @@ def save_steps(total: int, saves: Saves) -> tuple[int, ...]:
         >>> save_steps(12, Saves(dense=3, dense_until=4, every=5))
         (0, 1, 2, 4, 5, 10, 12)
     """
-    steps = {0, total, *_log_spaced(saves.dense, until=saves.dense_until)}
+    steps = {0, total, *log_spaced(saves.dense, until=saves.dense_until)}
     steps |= {step for step in range(saves.every, total, saves.every) if step > saves.dense_until}
     return tuple(sorted(step for step in steps if step <= total))
 
 
-def _log_spaced(count: int, *, until: int) -> set[int]:
+def log_spaced(count: int, *, until: int) -> set[int]:
+    """`count` steps from 1 to `until`, evenly spaced in the logarithm and rounded; fewer where they coincide."""
     if count < 2:
         return {until} if count else set()
     return {round(until ** (i / (count - 1))) for i in range(count)}

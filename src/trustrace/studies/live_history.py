@@ -1,0 +1,68 @@
+"""What is known of a traced training besides its numbers: which steps were measured, which were skipped, and what time it took.
+
+It lies in the run's folder as ``live.json``, so that a training that was killed goes on with it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from trustrace.core.checkpoints import Checkpoint
+from trustrace.studies.allowance import Allowance
+
+HISTORY = "live.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """The steps of one training.
+
+    Attributes:
+        measured: What was measured, by step; the commit of each is that of its weights in memory.
+        skipped: Why a scheduled step was not measured, by step.
+        allowance: What time it took.
+    """
+
+    measured: Mapping[int, Checkpoint] = field(default_factory=dict)
+    skipped: Mapping[int, str] = field(default_factory=dict)
+    allowance: Allowance
+
+    @classmethod
+    def read(cls, folder: Path, *, share: float | None) -> "History":
+        """The history in `folder`, or an empty one; `share` is what may be spent from now on."""
+        path = folder / HISTORY
+        if not path.is_file():
+            return cls(allowance=Allowance(share=share))
+        content = json.loads(path.read_text("utf-8"))
+        return cls(
+            measured={int(step): Checkpoint(**one) for step, one in content["measured"].items()},
+            skipped={int(step): reason for step, reason in content["skipped"].items()},
+            allowance=Allowance(**content["time"] | {"share": share}),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """What :meth:`read` reads."""
+        return {
+            "measured": {step: asdict(one) for step, one in self.measured.items()},
+            "skipped": dict(self.skipped),
+            "time": asdict(self.allowance),
+        }
+
+    def until(self, step: int) -> "History":
+        """Without what lies after `step`, where training goes on."""
+        return replace(
+            self,
+            measured={one: checkpoint for one, checkpoint in self.measured.items() if one <= step},
+            skipped={one: reason for one, reason in self.skipped.items() if one <= step},
+        )
+
+    def having_measured(self, step: int, checkpoint: Checkpoint) -> "History":
+        """With `step`."""
+        skipped = {one: reason for one, reason in self.skipped.items() if one != step}
+        return replace(self, measured={**self.measured, step: checkpoint}, skipped=skipped)
+
+    def having_skipped(self, step: int, reason: str) -> "History":
+        """Without `step`, and why."""
+        return replace(self, skipped={**self.skipped, step: reason})
