@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from tests.evaluation.taught import taught
 from trustrace.core.errors import DataError
@@ -24,7 +24,7 @@ from trustrace.evaluation.binary import (
     bias,
     parse,
 )
-from trustrace.evaluation.estimates import estimates
+from trustrace.evaluation.estimates import estimates, value_of
 from trustrace.evaluation.outcomes import Task
 from trustrace.interventions.edits import add
 from trustrace.interventions.steering import Steering
@@ -151,6 +151,8 @@ def test_scores_are_those_of_scikit_learn(model):
         assert roc_auc_score(*ranked.values.T) == roc_auc_score(labels, likely)
         assert graded(outcome, "log_loss", method).values.mean() == pytest.approx(log_loss(labels, likely), rel=1e-6)
         assert graded(outcome, "accuracy", method).values.ravel().tolist() == ((likely > 0.5) == labels).tolist()
+        assert value_of(graded(outcome, "f1", method)) == pytest.approx(f1_score(labels, likely > 0.5))
+    assert "always the answer 1 would give 0.667" in graded(outcome, "f1", "log_probability").note
     assert "same answer would give 0.500" in graded(outcome, "accuracy", "log_probability").note
 
 
@@ -200,6 +202,7 @@ def test_the_scripts_look_for_an_answer_in_what_is_generated(model):
     assert [sample["read"] for sample in outcome.samples] == list(STATEMENTS.labels[6:])
     assert graded(outcome, "accuracy", "parsed").values.mean() == 1
     assert graded(outcome, "unparsed", "parsed").values.mean() == 0
+    assert value_of(graded(outcome, "f1", "parsed")) == 1
 
 
 def test_a_cue_that_ends_in_a_space_makes_a_model_that_knows_unreadable(model):
@@ -207,6 +210,7 @@ def test_a_cue_that_ends_in_a_space_makes_a_model_that_knows_unreadable(model):
     (outcome,) = BinaryTask.published(STATEMENTS).run(model, batch_tokens=None, progress=silent)
     assert graded(outcome, "unparsed", "parsed").values.mean() == 1
     assert np.isnan(graded(outcome, "accuracy", "parsed").values).all()
+    assert np.isnan(value_of(graded(outcome, "f1", "parsed")))
 
 
 def test_an_answer_that_cannot_be_read_is_counted_and_never_guessed(model):

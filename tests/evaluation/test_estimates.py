@@ -111,7 +111,7 @@ def test_p_values_agree_with_scipy_s_permutation_test() -> None:
     assert p.value == pytest.approx(expected.pvalue, abs=0.015)
 
 
-@pytest.mark.parametrize("statistic", ["mean", "exp_ratio", "product_of_means"])
+@pytest.mark.parametrize("statistic", ["mean", "ratio", "exp_ratio", "product_of_means"])
 def test_p_values_of_two_runs_of_one_model_are_uniform(statistic: Statistic) -> None:
     found = []
     for seed in range(150):

@@ -239,6 +239,7 @@ class BinaryTask:
         rate = max(ones, 1 - ones)
         return [
             self._graded("accuracy", method, hits, note=f"always the same answer would give {rate:.3f} at best"),
+            self._f1(method, np.where(asked, log_odds > 0, np.nan)),
             Graded(
                 quantity="auroc",
                 method=method,
@@ -304,6 +305,7 @@ class BinaryTask:
         note = f"{said}; {_SENTIMENT_NOTE}" if self.dimension == "robustness" else said
         graded = (
             self._graded("accuracy", "parsed", hits, note=note),
+            self._f1("parsed", read, note=note),
             self._graded("unparsed", "parsed", unparsed.astype(np.float64), better="lower", note=left_out),
             self._graded("says_1", "parsed", read, better="neither", note=said),
         )
@@ -312,6 +314,20 @@ class BinaryTask:
             for text, label, answer, one in zip(self.texts, self.labels, texts, read, strict=True)
         ]
         return Outcome(dataset=self.dataset, graded=graded, samples=tuple(samples))
+
+    def _f1(self, method: str, says: Float64[np.ndarray, " statement"], *, note: str = "") -> Graded:
+        """F1 of the answer 1: twice the hits among what it is given to, over that and what it is due to, taken together."""
+        labels = np.where(np.isnan(says), np.nan, np.asarray(self.labels, dtype=np.float64))
+        rate = float(np.nanmean(labels)) if np.isfinite(labels).any() else np.nan
+        said = f"always the answer 1 would give {2 * rate / (1 + rate):.3f}"
+        return Graded(
+            quantity="f1",
+            method=method,
+            values=np.stack([2 * labels * says, labels + says], axis=1),
+            groups=self.groups,
+            statistic="ratio",
+            note="; ".join(filter(None, (note, said))),
+        )
 
     def _graded(
         self,

@@ -10,8 +10,9 @@ from numpy import ndarray
 from trustrace.core.progress import Progress
 from trustrace.models.language_model import LanguageModel
 
-Statistic = Literal["mean", "product_of_means", "exp_ratio", "auroc", "pearson", "spearman"]
-"""How items become a number. `mean`: of the one part. `product_of_means`: of each part. `exp_ratio`: exp(sum of the first part / sum of
+Statistic = Literal["mean", "product_of_means", "ratio", "exp_ratio", "auroc", "pearson", "spearman"]
+"""How items become a number. `mean`: of the one part. `product_of_means`: of each part. `ratio`: the sum of the first part / that
+of the second, such as F1. `exp_ratio`: exp(sum of the first part / sum of
 the second), such as a perplexity from negative log-likelihoods and token counts. `auroc`: how well the second part, a score, ranks the
 items of label 1 in the first part above those of label 0. `pearson`, `spearman`: the correlation of the two parts."""
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float64, Int
 from trustrace.evaluation.outcomes import Statistic
 from trustrace.measures.scoring import auroc
 
-SUMS: tuple[Statistic, ...] = ("mean", "product_of_means", "exp_ratio")
+SUMS: tuple[Statistic, ...] = ("mean", "product_of_means", "ratio", "exp_ratio")
 """Statistics of sums that stay what they are when items of two models are exchanged; ranks and spreads do not."""
 
 Values = Float64[np.ndarray, "item part"]
@@ -125,6 +125,8 @@ def _of_totals(totals: Float64[np.ndarray, "draw column"], statistic: Statistic)
                 return np.asarray(parts[:, 0] / counts)
             case "product_of_means":
                 return np.asarray((parts / counts[:, None]).prod(axis=1))
+            case "ratio":
+                return np.asarray(parts[:, 0] / parts[:, 1])
             case "exp_ratio":
                 return np.asarray(np.exp(parts[:, 0] / parts[:, 1]))
         return _correlation(parts / counts[:, None])

@@ -8,6 +8,7 @@ _TASKS = {
     "truthfulqa": "TruthfulQA",
     "truthfulqa_mc1": "TruthfulQA MC1",
     "truthfulqa_mc2": "TruthfulQA MC2",
+    "truthfulqa_classification": "TruthfulQA, classification",
     "toxigen": "ToxiGen",
     "confaide": "ConfAIde",
     "stereoset": "StereoSet",
@@ -39,6 +40,12 @@ _TERMS = (
         name="accuracy_normalised",
         title="Accuracy by length",
         sentence="The same, each choice's log-probability divided by its length.",
+        better="higher",
+    ),
+    Term(
+        name="f1",
+        title="F1",
+        sentence="The harmonic mean of precision and recall of the answer 1; always the answer 1 gives a high one too, as its note says.",
         better="higher",
     ),
     Term(

@@ -36,6 +36,7 @@ TaskName = Literal[
     "truthfulqa",
     "truthfulqa_mc1",
     "truthfulqa_mc2",
+    "truthfulqa_classification",
     "toxigen",
     "confaide",
     "stereoset",
@@ -63,7 +64,12 @@ _WORLD: dict[TaskName, Dimension] = {
     "world_privacy": "privacy",
     "world_fairness": "fairness",
 }
-_BINARY = {"confaide": "privacy", "stereoset": "fairness", "sst2": "robustness"}
+_BINARY = {
+    "truthfulqa_classification": "reliability",
+    "confaide": "privacy",
+    "stereoset": "fairness",
+    "sst2": "robustness",
+}
 _TAKERS: dict[str, tuple[TaskName, ...]] = {
     "shots": ("truthfulqa", "truthfulqa_mc1", "truthfulqa_mc2"),
     "truth": ("truthfulqa",),
@@ -198,7 +204,7 @@ def open_task(
             return _truthfulqa(config, half, settings, seed, protocol, options)
         case "toxigen":
             return _toxigen(config, half, settings, seed, protocol)
-        case "confaide" | "stereoset" | "sst2":
+        case "truthfulqa_classification" | "confaide" | "stereoset" | "sst2":
             return _binary(config, half, settings, seed, protocol)
         case "lambada":
             return LambadaLastWord(limit=limit, seed=seed, data_dir=data_dir, half=half)

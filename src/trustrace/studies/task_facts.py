@@ -37,9 +37,13 @@ def aims_of(task: TaskConfig, protocol: Protocol) -> tuple[str, ...]:
             return (task.name.removeprefix("truthfulqa_"),)
         case "toxigen":
             return _TOXIGEN
-        case "confaide" | "stereoset" | "sst2":
+        case "truthfulqa_classification" | "confaide" | "stereoset" | "sst2":
             people = ("pearson_with_people", "spearman_with_people") if task.name == "confaide" else ()
-            return ("accuracy", "unparsed") if protocol == "published" else ("accuracy", "auroc", "log_loss", *people)
+            return (
+                ("accuracy", "f1", "unparsed")
+                if protocol == "published"
+                else ("accuracy", "f1", "auroc", "log_loss", *people)
+            )
         case "lambada":
             return ("perplexity", "accuracy")
         case "lambada_text" | "text" | "world_text":
