@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from trustrace.cli import checkpoints, datasets, judges, toxicity, vectors
+from trustrace.cli import checkpoints, datasets, judges, paper, toxicity, vectors
 from trustrace.cli.dynamics import dynamics
 from trustrace.cli.evaluate import evaluate
+from trustrace.cli.finetune import compare, finetune
 from trustrace.cli.options import (
     BatchTokens,
     DataDir,
@@ -36,8 +37,11 @@ app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(vectors.app, name="vectors")
 app.add_typer(judges.app, name="judge")
 app.add_typer(toxicity.app, name="toxicity")
+app.add_typer(paper.app, name="paper")
 app.command()(evaluate)
 app.command()(dynamics)
+app.command()(finetune)
+app.command()(compare)
 
 
 @app.command()
@@ -138,11 +142,24 @@ def plan(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A run that may have finished some of it.")] = None,
     device: Device = "auto",
     data_dir: DataDir = None,
+    on: Annotated[
+        str | None,
+        typer.Option(help="h200, h100, a100 or here: by counted arithmetic, with no network, weights or calibration."),
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="With --on: how many of them, beside one.")] = 8,
+    like: Annotated[str | None, typer.Option(help="With --on: a known repository of the same shape.")] = None,
+    made_by: Annotated[
+        Path | None, typer.Option(help="With --on: the pre-training file that makes the checkpoints.")
+    ] = None,
 ) -> None:
     """Say what STUDY will cost before it starts: its units, and for a trace also downloads, disk, memory and time."""
+    if on is not None:
+        return paper.show_forecast(study, on=on, gpus=gpus, like=like, made_by=made_by, data_dir=data_dir)
     from trustrace.cli.view import show_table
     from trustrace.studies.config import TraceConfig
-    from trustrace.studies.files import is_steering, read_study
+    from trustrace.studies.files import is_finetuning, is_steering, read_study
+    from trustrace.studies.finetune_config import FinetuneConfig
+    from trustrace.studies.finetune_plan import foresee_finetune
     from trustrace.studies.forecast import forecast
     from trustrace.studies.settings import Settings
     from trustrace.studies.steer_config import SteerConfig
@@ -151,9 +168,11 @@ def plan(
     settings = Settings(device=device, data_dir=data_dir)
     if is_steering(study):
         rows = foresee_steer(read_study(study, SteerConfig), settings=settings, run=out)
+    elif is_finetuning(study):
+        rows = foresee_finetune(read_study(study, FinetuneConfig), settings=settings, run=out)
     else:
         rows = forecast(read_study(study, TraceConfig), run=out, settings=settings).as_rows()
-    show_table(f"plan of {study}", rows)
+    return show_table(f"plan of {study}", rows)
 
 
 @app.command()

@@ -65,7 +65,7 @@ def read_pairs(path: Path, *, name: str | None = None, seed: int = 0) -> Stateme
         DataError: the file cannot be read, a row cannot be used, or too little remains.
         AlignmentError: the columns are of no known format.
     """
-    rows = list(_rows(path))
+    rows = list(rows_in(path))
     if not rows:
         raise DataError(
             f"{path} holds no pairs; write one JSON object a line: {{'prompt': ..., 'chosen': ..., 'rejected': ...}}"
@@ -96,8 +96,12 @@ def read_pairs(path: Path, *, name: str | None = None, seed: int = 0) -> Stateme
     )
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Each row and where it stands."""
+def rows_in(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each row of a ``.jsonl``, ``.jsonl.gz`` or ``.parquet`` file, and where it stands.
+
+    Raises:
+        DataError: the file is of another format, cannot be read, or a line is no JSON object.
+    """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     if path.suffix == ".parquet":
@@ -147,10 +151,10 @@ def _pair(row: Mapping[str, Any], place: str) -> Pair | None:
     if all(column in row for column in _SAFETY):
         return _of_safety(row, place)
     if all(column in row for column in _OWN):
-        prompt, chosen, rejected = (_text(row, column, place) for column in _OWN)
+        prompt, chosen, rejected = (text_in(row, column, place) for column in _OWN)
         return _answered(prompt, chosen, rejected)
     if all(column in row for column in _DIALOGUES):
-        return _of_dialogues(_text(row, "chosen", place), _text(row, "rejected", place), place)
+        return _of_dialogues(text_in(row, "chosen", place), text_in(row, "rejected", place), place)
     raise AlignmentError(
         f"{place} has the columns {sorted(row)}; expected {_OWN}, {_DIALOGUES} with whole dialogues, or {_SAFETY}"
     )
@@ -166,8 +170,8 @@ def _of_safety(row: Mapping[str, Any], place: str) -> Pair | None:
     rejected = 1 - chosen
     if row.get(f"is_response_{chosen}_safe") is False and row.get(f"is_response_{rejected}_safe") is True:
         return None
-    texts = [_text(row, f"response_{number}", place) for number in (chosen, rejected)]
-    return _answered(_text(row, "prompt", place), *texts)
+    texts = [text_in(row, f"response_{number}", place) for number in (chosen, rejected)]
+    return _answered(text_in(row, "prompt", place), *texts)
 
 
 def _answered(prompt: str, chosen: str, rejected: str) -> Pair | None:
@@ -198,7 +202,12 @@ def _beginning(one: str, other: str) -> str:
     return one[: next(differing, min(len(one), len(other)))]
 
 
-def _text(row: Mapping[str, Any], column: str, place: str) -> str:
+def text_in(row: Mapping[str, Any], column: str, place: str) -> str:
+    """What `column` says.
+
+    Raises:
+        DataError: nothing, or no text.
+    """
     value = row[column]
     if not isinstance(value, str) or not value.strip():
         raise DataError(f"{place}: {column} is {value!r}; write text or remove the row")

@@ -183,7 +183,8 @@ def merged(module: PreTrainedModel, folder: Path) -> PreTrainedModel:
                 f"{place}: the adapter does not fit its base, which is of another shape: {str(error).splitlines()[0]}; "
                 "open it on the model that it was trained on"
             ) from error
-    return whole
+    # Peft froze them; a checkpoint that was loaded can be trained on.
+    return whole.requires_grad_(True)
 
 
 def peft_of(purpose: str) -> Any:

@@ -43,6 +43,15 @@ def is_steering(path: Path) -> bool:
     return bool(read_yaml(path).get("study") == "steer")
 
 
+def is_finetuning(path: Path) -> bool:
+    """Whether the YAML file `path` says that it is a fine-tuning study.
+
+    Raises:
+        ConfigError: as for :func:`read_study`.
+    """
+    return bool(read_yaml(path).get("study") == "finetune")
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in the YAML file `path`.
 

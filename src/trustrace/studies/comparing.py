@@ -1,0 +1,317 @@
+"""Several ways to change a model, side by side: what runs of steering, tuning and whatever else say of the same models and tasks.
+
+A run of any study can be laid beside others as long as its rows name what was done to which model (``vector``; empty for nothing). Of a
+steering run those settings are shown that won on the development half; which of them win on the test half is what is to be found out.
+"""
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from trustrace.core.errors import RunError
+from trustrace.core.measurements import Measurement
+from trustrace.runs.identity import canonical_json
+from trustrace.runs.table import read_table
+from trustrace.studies.abilities import TaskConfig
+from trustrace.studies.steer_relations import CHOSEN
+
+TEST = "/test"
+CHANGE, P_VALUE = "_change", "_change_p"
+
+_Key = tuple[str, str, str, str, str, str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One number of one system.
+
+    Attributes:
+        target: The model to which something is done.
+        task: What it is asked.
+        quantity: Which number.
+        by: Who graded.
+        system: What is done: ``as it is``, a vector's name, ``instruction:...``, ``full:...``, ``lora:...``.
+        role: ``control`` for what should do nothing.
+        value: The number.
+        lower: Lower end of its 95 % interval.
+        upper: Upper end.
+        change: Against the model as it is, over the same items.
+        change_lower: Lower end of its interval.
+        change_upper: Upper end.
+        p: Of exchanging the two models' answers.
+        n: Items.
+        items: Which items: equal letters are the very same items, asked and judged in the same way.
+        run: The run that says so.
+    """
+
+    target: str
+    task: str
+    quantity: str
+    by: str
+    system: str
+    role: str
+    value: float
+    lower: float
+    upper: float
+    change: float
+    change_lower: float
+    change_upper: float
+    p: float
+    n: int
+    items: str
+    run: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Numbers side by side, and what to know of them."""
+
+    rows: tuple[Compared, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A run as it lies in its folder."""
+
+    folder: Path
+    rows: tuple[Measurement, ...]
+    items: Mapping[str, str]
+    won: frozenset[tuple[str, str, str, float]] | None
+
+
+def compare_runs(runs: Sequence[Path], *, quantities: Sequence[str] = (), every: bool = False) -> Comparison:
+    """The numbers of several runs on the test half, by model, task and quantity.
+
+    Args:
+        runs: Run folders.
+        quantities: Which numbers; all by default.
+        every: Show every setting of a steering run that was tested, not only what won on the development half.
+
+    Raises:
+        RunError: a folder holds no run, none of its numbers is on the test half, or no quantity is called so.
+    """
+    read = [_read(run, every=every) for run in dict.fromkeys(runs)]
+    known = {row.quantity for run in read for row in run.rows}
+    if unknown := sorted(set(quantities) - known):
+        raise RunError(f"no run has a quantity {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    letters = _letters(read)
+    rows = [row for run in read for row in _compared(run, letters, quantities)]
+    order = {row.task: place for place, row in enumerate(reversed(rows))}
+    rows.sort(key=lambda row: (row.target, -order[row.task], row.quantity, row.by))
+    distinct = {(row.target, row.task, row.quantity, row.by, row.system, row.items, row.value): row for row in rows}
+    found = tuple({id(row): row for row in distinct.values()}.values())
+    return Comparison(rows=found, notes=tuple(_notes(read, letters, found)))
+
+
+def write_comparison(comparison: Comparison, out: Path) -> tuple[Path, Path]:
+    """Write ``comparison.md`` and ``comparison.csv`` into the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    markdown, table = out / "comparison.md", out / "comparison.csv"
+    markdown.write_text(as_markdown(comparison), encoding="utf-8")
+    table.write_text(as_csv(comparison), encoding="utf-8")
+    return markdown, table
+
+
+def as_csv(comparison: Comparison) -> str:
+    """One line a number, in full precision; what is undefined stays empty."""
+    written = StringIO()
+    names = [one.name for one in fields(Compared)]
+    writer = csv.DictWriter(written, names, lineterminator="\n")
+    writer.writeheader()
+    for row in comparison.rows:
+        writer.writerow({name: "" if _is_nan(value) else value for name, value in vars(row).items()})
+    return written.getvalue()
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """One table a model, and the notes."""
+    parts = []
+    for target in dict.fromkeys(row.target for row in comparison.rows):
+        cells = [_cells(row) for row in comparison.rows if row.target == target]
+        lines = [list(cells[0]), ["---"] * len(cells[0]), *(list(one.values()) for one in cells)]
+        parts.append(f"## {target}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
+    notes = "\n".join(f"* {note}" for note in comparison.notes)
+    return "\n\n".join([*parts, notes]) + "\n"
+
+
+def overview(comparison: Comparison) -> list[dict[str, Any]]:
+    """The same for a terminal."""
+    return [{"model": row.target, **_cells(row)} for row in comparison.rows]
+
+
+def _cells(row: Compared) -> dict[str, str]:
+    is_plain = math.isnan(row.change)
+    return {
+        "task": row.task,
+        "quantity": f"{row.quantity} ({row.by})",
+        "system": row.system + (" (control)" if row.role == "control" else ""),
+        "value": f"{row.value:.4g}",
+        "95 %": _interval(row.lower, row.upper),
+        "change": "" if is_plain else f"{row.change:+.4g}",
+        "of change": "" if is_plain else _interval(row.change_lower, row.change_upper),
+        "p": "" if math.isnan(row.p) else f"{row.p:.2g}",
+        "n": str(row.n),
+        "items": row.items,
+    }
+
+
+def _interval(lower: float, upper: float) -> str:
+    return "" if math.isnan(lower) else f"{lower:.4g} to {upper:.4g}"
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _read(folder: Path, *, every: bool) -> _Run:
+    if not (folder / "study.json").is_file():
+        raise RunError(
+            f"{folder}: no run here (study.json is missing); give folders that steer, finetune or evaluate wrote"
+        )
+    study = json.loads((folder / "study.json").read_text("utf-8"))
+    every_row = [Measurement(**row) for row in read_table(folder / "measurements.parquet").to_pylist()]
+    tested = tuple(row for row in every_row if row.dataset.endswith(TEST) and row.quantity not in _NO_SCORES)
+    records = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("units/*/record.json"))]
+    if not tested:
+        raise RunError(f"{folder}: none of its numbers is of the test half; finish the run first")
+    won = _won(folder, study, every_row) if study.get("study") == "steer" and not every else None
+    return _Run(folder=folder, rows=tested, items=_items(study, records), won=won)
+
+
+_NO_SCORES = ("separation", "on_front")
+
+
+def _items(study: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What decides the items of each data set and how they are judged: the task with all its options and judges, seed and conventions."""
+    found = {}
+    for record in records:
+        task = record["inputs"].get("task")
+        if isinstance(task, dict) and "name" in task:
+            options = {name: value for name, value in task.items() if name in TaskConfig.model_fields}
+            title = TaskConfig.read(options, where="a record").title
+            content = [{**TaskConfig.read(options, where="a record").model_dump(mode="json")}, task.get("contents")]
+            asked = canonical_json([content, study.get("seed"), study.get("protocol")])
+            found[f"{title}{TEST}"] = hashlib.sha256(asked.encode()).hexdigest()
+    return found
+
+
+def _won(folder: Path, study: Mapping[str, Any], rows: Sequence[Measurement]) -> frozenset[tuple[str, str, str, float]]:
+    """Of each target and contrast, the setting that was best on the development half, among vectors and among controls."""
+    values = {
+        (row.checkpoint, row.dataset, row.quantity, row.method, row.vector, row.site, row.alpha): row for row in rows
+    }
+    candidates: dict[tuple[str, str, str], list[tuple[float, tuple[str, str, str, float]]]] = {}
+    for path in sorted(folder.glob(f"units/search-*/{CHOSEN}")):
+        record = json.loads((path.parent / "record.json").read_text("utf-8"))
+        searched = json.loads(path.read_text("utf-8"))
+        (quantity, method), (target, _) = record["inputs"]["quantity"], record["inputs"]["target"]
+        options = {name: one for name, one in record["inputs"]["task"].items() if name in TaskConfig.model_fields}
+        dataset = f"{TaskConfig.read(options, where=str(path)).title}/development"
+        for vector, site, alpha in searched["chosen"]:
+            row = _first(values, (target, dataset, quantity, method), (vector, site, alpha))
+            if row is not None:
+                sign = 1.0 if searched["better"] == "lower" else -1.0
+                contrast = vector.partition(":")[2].partition("@")[0]
+                place = (target, contrast, row.role)
+                candidates.setdefault(place, []).append((sign * row.value, (target, vector, site, alpha)))
+    return frozenset(min(several)[1] for several in candidates.values())
+
+
+def _first(
+    values: Mapping[_Key, Measurement],
+    asked: tuple[str, str, str, str | None],
+    setting: tuple[str, str, float],
+) -> Measurement | None:
+    """The row of a setting, by the method that was asked for or by the first."""
+    target, dataset, quantity, method = asked
+    for key, row in values.items():
+        if key[:3] == (target, dataset, quantity) and key[4:] == setting and method in (None, key[3]):
+            return row
+    return None
+
+
+def _letters(runs: Sequence[_Run]) -> dict[tuple[str, str], str]:
+    """A letter for each way in which a data set is asked, in order of the runs."""
+    found: dict[tuple[str, str], str] = {}
+    for run in runs:
+        for dataset, digest in run.items.items():
+            known = sum(name == dataset for name, _ in found)
+            found.setdefault((dataset, digest), chr(ord("A") + known))
+    return found
+
+
+def _compared(run: _Run, letters: Mapping[tuple[str, str], str], quantities: Sequence[str]) -> Iterator[Compared]:
+    placed = {_place(row): row for row in run.rows}
+    for row in run.rows:
+        if row.quantity.endswith((CHANGE, P_VALUE)) or (quantities and row.quantity not in quantities):
+            continue
+        if row.site and run.won is not None and (row.checkpoint, row.vector, row.site, row.alpha) not in run.won:
+            continue
+        change, p = (placed.get(_place(row, ending)) for ending in (CHANGE, P_VALUE))
+        nowhere = math.nan
+        yield Compared(
+            target=row.checkpoint,
+            task=row.dataset.removesuffix(TEST),
+            quantity=row.quantity,
+            by=row.method,
+            system=_system(row),
+            role=row.role,
+            value=row.value,
+            lower=row.lower,
+            upper=row.upper,
+            change=change.value if change else nowhere,
+            change_lower=change.lower if change else nowhere,
+            change_upper=change.upper if change else nowhere,
+            p=p.value if p else nowhere,
+            n=row.n,
+            items=letters.get((row.dataset, run.items.get(row.dataset, "")), "?"),
+            run=run.folder.name,
+        )
+
+
+def _place(row: Measurement, ending: str = "") -> _Key:
+    return (row.checkpoint, row.dataset, f"{row.quantity}{ending}", row.method, row.vector, row.site, row.alpha)
+
+
+def _system(row: Measurement) -> str:
+    if not row.vector:
+        return "as it is"
+    return f"{row.vector} at {row.site}, {row.alpha:+g}" if row.site else row.vector
+
+
+def _notes(runs: Sequence[_Run], letters: Mapping[tuple[str, str], str], rows: Sequence[Compared]) -> Iterator[str]:
+    differing = sorted({dataset.removesuffix(TEST) for (dataset, _), letter in letters.items() if letter != "A"})
+    if differing:
+        yield (
+            f"{', '.join(differing)}: not all runs asked the same items in the same way; only equal letters compare item by item"
+        )
+    else:
+        yield "equal letters: the very same items, asked and judged in the same way; changes are paired, within a run"
+    if any(run.won is not None for run in runs):
+        yield (
+            "of steering, what won on the development half is shown, for each contrast the best vector and the best control; "
+            "--every shows all that was tested"
+        )
+    yield f"p-values are raw: {sum(not math.isnan(row.p) for row in rows)} are shown"
+    yield from _disagreements(rows)
+
+
+def _disagreements(rows: Sequence[Compared]) -> Iterator[str]:
+    """Models that answer the same items otherwise in another run: another dtype, or other weights of one name."""
+    plain: dict[tuple[str, ...], set[float]] = {}
+    for row in rows:
+        if row.system == "as it is" and not math.isnan(row.value):
+            plain.setdefault((row.target, row.task, row.quantity, row.by, row.items), set()).add(row.value)
+    for (target, task, quantity, _, _), values in plain.items():
+        if max(values) - min(values) > 1e-3 * max(1.0, abs(max(values))):
+            yield (
+                f"{target} as it is has {quantity} {min(values):.4g} and {max(values):.4g} on the same items of {task}: "
+                "the runs differ in dtype or in weights"
+            )
