@@ -17,6 +17,9 @@ from trustrace.report.packing import squeezed
 from trustrace.report.palette import DARK, LIGHT
 from trustrace.report.payload import as_json, payload
 from trustrace.report.pivoting import pivot
+from trustrace.report.proxy_contents import proxy_contents
+from trustrace.report.proxy_runs import STUDY as PROXY
+from trustrace.report.proxy_runs import proxy_run
 from trustrace.report.run_folder import RunFolder, read_run
 from trustrace.report.steering_contents import steering_contents
 from trustrace.report.steering_figures import SteeringFigures, write_steering_figures
@@ -79,6 +82,8 @@ def _drawn_and_written(content: RunFolder, run: Path, figures: Path) -> str:
         steered = steering_run(content, beside)
         found = findings(steered)
         return steering_text(content, steered, found, beside, drawn=write_steering_figures(steered, found, figures))
+    if content.study.get("study") == PROXY:
+        return _rendered("proxy.html.jinja", (), proxy_contents(content, proxy_run(content), figures), "{}")
     trace = pivot(content.table)
     return page_text(content, trace, drawn=write_figures(trace, figures))
 
@@ -122,7 +127,7 @@ def _rendered(template: str, scripts: Sequence[str], page: object, content: str)
         css=Markup(_asset("page.css")),  # noqa: S704
         script=Markup("\n".join(map(_asset, scripts))),  # noqa: S704
         content=Markup(content),  # noqa: S704
-        plotly=Markup(_plotly()),  # noqa: S704
+        plotly=Markup(_plotly() if scripts else ""),  # noqa: S704
         # Unpredictable for whoever wrote the run's texts, yet equal for equal reports.
         nonce=hashlib.sha256(content.encode() + repr(page).encode()).hexdigest()[:32],
     )

@@ -40,6 +40,23 @@ class CheckpointsConfig(Config):
         return self.select
 
 
+class ModelConfig(Config):
+    """One model: a folder, a run or a hub repository; a bare source in a study is this.
+
+    Attributes:
+        source: Where it is.
+        revision: Which of its checkpoints; the last if not given.
+    """
+
+    source: str
+    revision: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_source(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
 class DatasetConfig(Config):
     """Which statements: a shipped set by name, or a file of your own.
 

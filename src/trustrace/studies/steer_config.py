@@ -1,7 +1,7 @@
 """What a steering study is asked to do. All of it changes the answer, so all of it is part of every unit's identity."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,29 +14,20 @@ from trustrace.interventions.positions import Positions
 from trustrace.steering.fit import Mismatch
 from trustrace.steering.vectors import CONTROLS, Kind
 from trustrace.studies.abilities import TaskConfig
-from trustrace.studies.config import CheckpointsConfig, DatasetConfig
+from trustrace.studies.config import CheckpointsConfig, DatasetConfig, ModelConfig
 from trustrace.studies.task_facts import PERPLEXITIES, WITHOUT_HALVES, aims_of
 
 _WHOLE_TEXTS = ("lambada_text", "text", "world_text")
 
 
-class TargetConfig(Config):
-    """A model that is steered: a folder, a run or a hub repository.
+class TargetConfig(ModelConfig):
+    """A model that is steered.
 
     Attributes:
-        source: Where it is.
-        revision: Which of its checkpoints; the last if not given.
         allow: What may differ from the vectors' source: a tuned model may have gained a token.
     """
 
-    source: str
-    revision: str | None = None
     allow: tuple[Mismatch, ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_source(cls, value: Any) -> Any:
-        return {"source": value} if isinstance(value, str) else value
 
 
 class ContrastConfig(Config):

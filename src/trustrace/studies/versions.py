@@ -100,7 +100,7 @@ def measured(
         seed=conventions.seed,
         checkpoint=model.checkpoint,
         site=version.site,
-        position=str(conventions.positions) if version.vector else "",
+        position=str(conventions.positions) if version.site else "",
         vector=version.vector,
         alpha=version.alpha,
     )

@@ -1,0 +1,246 @@
+"""Proxy-tuning over a series: each checkpoint as it is and with what tuning did to a later one, beside the tuned models themselves."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from trustrace.core.errors import EndpointDownError
+from trustrace.core.measurements import Measurement
+from trustrace.core.progress import Progress, silent
+from trustrace.evaluation.estimates import changes
+from trustrace.evaluation.outcomes import Outcome
+from trustrace.interventions.proxy import ProxyTuning
+from trustrace.models.fingerprints import weights_fingerprint
+from trustrace.models.language_model import LanguageModel
+from trustrace.runs.identity import Unit
+from trustrace.runs.ledger import Ledger
+from trustrace.runs.manifest import environment
+from trustrace.studies.abilities import TaskConfig, open_task
+from trustrace.studies.evaluating import FAILURES, SAMPLES, require_success
+from trustrace.studies.judging import EndpointOptions
+from trustrace.studies.proxy_config import ProxyConfig
+from trustrace.studies.proxy_plan import Member, ProxyPlan, plan_proxy
+from trustrace.studies.settings import Settings
+from trustrace.studies.versions import PLAIN, Conventions, Version, measured, rows_of, samples_of
+
+WEIGHTS = "weights.json"
+
+OVER_EXPERT = "over_expert"
+"""Ends the name of a difference to the expert itself."""
+
+Answer = tuple[list[Measurement], Mapping[str, bytes]]
+
+
+@dataclass(kw_only=True)
+class _Proxy:
+    """A study at work: what to do, where the results go, who is told, and what the expert answered."""
+
+    plan: ProxyPlan
+    ledger: Ledger
+    judging: EndpointOptions | None
+    progress: Progress
+    conventions: Conventions = field(init=False)
+    down: dict[str, str] = field(default_factory=dict)
+    by_expert: dict[TaskConfig, Outcome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.conventions = Conventions(protocol=self.plan.study.protocol, seed=self.plan.study.seed)
+
+    def attempt(self, unit: Unit, work: Callable[[], Answer]) -> None:
+        """Record what `work` gives as the answer of `unit`, or why it failed."""
+        started = time.perf_counter()
+        try:
+            rows, beside = work()
+        except FAILURES as error:
+            self.ledger.fail(unit, error)
+            if isinstance(error, EndpointDownError):
+                self.down[error.endpoint] = str(error)
+        else:
+            self.ledger.finish(unit, rows, seconds=time.perf_counter() - started, files=beside)
+        done = sum(map(self.ledger.is_finished, self.plan.units))
+        self.progress(done, len(self.plan.units), "units")
+
+    def is_open(self, unit: Unit) -> bool:
+        return not self.ledger.is_finished(unit)
+
+    def ask(self, model: LanguageModel, task: TaskConfig) -> tuple[Outcome, ...]:
+        """What each version of `model` does on the test half of `task`."""
+        study, settings = self.plan.study, self.plan.settings
+        opened = open_task(
+            task,
+            half="test",
+            settings=settings,
+            seed=study.seed,
+            protocol=study.protocol,
+            options=replace(self.judging or EndpointOptions(), down=self.down),
+        )
+        return tuple(opened.run(model, batch_tokens=settings.batch_tokens, progress=self.progress))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Tuned:
+    """The expert and the anti-expert, in memory."""
+
+    expert: LanguageModel
+    anti_expert: LanguageModel
+
+
+def run_proxy(
+    study: ProxyConfig,
+    *,
+    out: Path,
+    settings: Settings,
+    judging: EndpointOptions | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Do what `study` asks for and `out` does not hold yet, then write the table and the manifest.
+
+    Returns:
+        The path of the tidy table. Of a base, rows without a `vector` are as it is; those with ``proxy:EXPERT-ANTI`` are tuned by proxy:
+        their ``_change`` is against the base, their ``_over_expert`` against the expert, on the same items.
+
+    Raises:
+        RunError: `out` belongs to another study, or units failed; what is finished is in the table all the same.
+        ConfigError, ModelError, TokenizerError: as for planning the study.
+    """
+    plan = plan_proxy(study, settings=settings)
+    with Ledger.open(out, study=study.model_dump(mode="json")) as ledger:
+        work = _Proxy(plan=plan, ledger=ledger, judging=judging, progress=progress)
+        ledger.forget_failures(plan.units)
+        ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
+        try:
+            for member in plan.alone:
+                _ask_alone(work, member)
+            _tune_all(work)
+        finally:
+            _conclude(work)
+        require_success(ledger, plan.units)
+    return out / "measurements.parquet"
+
+
+def _ask_alone(work: _Proxy, member: Member) -> None:
+    """A model as it is on every task."""
+    units = {task: work.plan.plain_unit(member, task) for task in work.plan.study.tasks}
+    pending = {task: unit for task, unit in units.items() if work.is_open(unit)}
+    model = _loaded(work, member, list(pending.values()))
+    if model is None:
+        return
+    for task, unit in pending.items():
+        work.attempt(unit, partial(_plain, work, model, task))
+
+
+def _plain(work: _Proxy, model: LanguageModel, task: TaskConfig) -> Answer:
+    outcomes, dataset = work.ask(model, task), f"{task.title}/test"
+    rows = rows_of(model, [PLAIN], outcomes, dataset, conventions=work.conventions)
+    return rows, {SAMPLES: samples_of([PLAIN], outcomes, dataset)}
+
+
+def _tune_all(work: _Proxy) -> None:
+    """Every base by proxy; expert and anti-expert are loaded once, if anything is left to do."""
+    plan = work.plan
+    pending = [plan.proxied_unit(base, task) for base in plan.bases for task in plan.study.tasks]
+    pending = [unit for unit in pending if work.is_open(unit)]
+    expert = _loaded(work, plan.expert, pending)
+    anti_expert = _loaded(work, plan.anti_expert, pending) if expert else None
+    if expert is None or anti_expert is None:
+        return
+    tuned = _Tuned(expert=expert, anti_expert=anti_expert)
+    for base in plan.bases:
+        _tune(work, tuned, base)
+
+
+def _tune(work: _Proxy, tuned: _Tuned, base: Member) -> None:
+    units = {task: work.plan.proxied_unit(base, task) for task in work.plan.study.tasks}
+    pending = {task: unit for task, unit in units.items() if work.is_open(unit)}
+    # The base may be the anti-expert itself, whose network then serves in both places.
+    is_same = base.pinned == work.plan.anti_expert.pinned
+    model = tuned.anti_expert if is_same else _loaded(work, base, list(pending.values()))
+    if model is None:
+        return
+    for task, unit in pending.items():
+        work.attempt(unit, partial(_proxied, work, tuned, model, task))
+
+
+def _proxied(work: _Proxy, tuned: _Tuned, model: LanguageModel, task: TaskConfig) -> Answer:
+    """The base and all strengths answer side by side."""
+    alphas, dataset = work.plan.study.alphas, f"{task.title}/test"
+    name = label_of(work.plan)
+    versions = (PLAIN, *(Version(vector=name, alpha=alpha) for alpha in alphas))
+    with ProxyTuning(expert=tuned.expert, anti_expert=tuned.anti_expert, alphas=(0.0, *alphas)).on(model) as proxied:
+        outcomes = work.ask(proxied, task)
+    rows = rows_of(model, versions, outcomes, dataset, conventions=work.conventions)
+    expert = _of_expert(work, tuned, task)
+    for version, outcome in zip(versions[1:], outcomes[1:], strict=True):
+        rows += _over_expert(work, model, version, outcome, expert, dataset)
+    weights = json.dumps({"weights": weights_fingerprint(model.module)}).encode()
+    return rows, {SAMPLES: samples_of(versions, outcomes, dataset), WEIGHTS: weights}
+
+
+def label_of(plan: ProxyPlan) -> str:
+    """What rows of proxy-tuned models say was done."""
+    return f"proxy:{plan.expert.checkpoint.key}-{plan.anti_expert.checkpoint.key}"
+
+
+def _of_expert(work: _Proxy, tuned: _Tuned, task: TaskConfig) -> Outcome:
+    """What the expert answers, asked once a start."""
+    if task not in work.by_expert:
+        (work.by_expert[task],) = work.ask(tuned.expert, task)
+    return work.by_expert[task]
+
+
+def _over_expert(
+    work: _Proxy, model: LanguageModel, version: Version, outcome: Outcome, expert: Outcome, dataset: str
+) -> list[Measurement]:
+    """By how much a base that is tuned by proxy differs from the expert on the same items."""
+    found = changes(outcome, expert, seed=work.conventions.seed)
+    named = [replace(one, quantity=one.quantity.replace("_change", f"_{OVER_EXPERT}")) for one in found]
+    return [measured(model, one, version, dataset, work.conventions) for one in named]
+
+
+def _loaded(work: _Proxy, member: Member, pending: Sequence[Unit]) -> LanguageModel | None:
+    """The model that the units `pending` wait for; None where there are none, or it cannot be loaded, which they then say."""
+    if not pending:
+        return None
+    try:
+        return work.plan.load(member)
+    except FAILURES as error:
+        for unit in pending:
+            work.ledger.fail(unit, error)
+        return None
+
+
+def _conclude(work: _Proxy) -> None:
+    """Write what can be said of the study as it stands, finished or not."""
+    plan, ledger = work.plan, work.ledger
+    table = ledger.collect(plan.units)
+    members = (*plan.alone, *plan.bases)
+    ledger.write(
+        "manifest.json",
+        {
+            "study": plan.study.name,
+            "environment": environment() | {"device": plan.settings.torch_device()},
+            "seed": plan.study.seed,
+            "rows": table.num_rows,
+            "failures": ledger.failures(plan.units),
+            "checkpoints": {one.checkpoint.key: one.checkpoint.commit for one in members},
+            "bases": [base.checkpoint.key for base in plan.bases],
+            "expert": plan.expert.checkpoint.key,
+            "anti_expert": plan.anti_expert.checkpoint.key,
+            "equal_weights": _equal_weights(work),
+        },
+    )
+
+
+def _equal_weights(work: _Proxy) -> list[list[str]]:
+    """Bases that are one and the same model under several names: a series that skips a step, or was published wrongly."""
+    named: dict[str, list[str]] = {}
+    for base in work.plan.bases:
+        units = [work.plan.proxied_unit(base, task) for task in work.plan.study.tasks]
+        done = next((unit for unit in units if not work.is_open(unit)), None)
+        if done:
+            weights = json.loads(work.ledger.file_of(done, WEIGHTS).read_text("utf-8"))["weights"]
+            named.setdefault(weights, []).append(base.checkpoint.key)
+    return [keys for keys in named.values() if len(keys) > 1]
