@@ -23,6 +23,7 @@ from trustrace.cli.options import (
     TruncationName,
     protocols_of,
 )
+from trustrace.cli.proxy import proxy_tune
 
 app = typer.Typer(
     name="trustrace",
@@ -42,6 +43,7 @@ app.command()(evaluate)
 app.command()(dynamics)
 app.command()(finetune)
 app.command()(compare)
+app.command(name="proxy-tune")(proxy_tune)
 
 
 @app.command()
@@ -157,10 +159,12 @@ def plan(
         return paper.show_forecast(study, on=on, gpus=gpus, like=like, made_by=made_by, data_dir=data_dir)
     from trustrace.cli.view import show_table
     from trustrace.studies.config import TraceConfig
-    from trustrace.studies.files import is_finetuning, is_steering, read_study
+    from trustrace.studies.files import is_finetuning, is_proxy_tuning, is_steering, read_study
     from trustrace.studies.finetune_config import FinetuneConfig
     from trustrace.studies.finetune_plan import foresee_finetune
     from trustrace.studies.forecast import forecast
+    from trustrace.studies.proxy_config import ProxyConfig
+    from trustrace.studies.proxy_plan import foresee_proxy
     from trustrace.studies.settings import Settings
     from trustrace.studies.steer_config import SteerConfig
     from trustrace.studies.steer_forecast import foresee_steer
@@ -170,6 +174,8 @@ def plan(
         rows = foresee_steer(read_study(study, SteerConfig), settings=settings, run=out)
     elif is_finetuning(study):
         rows = foresee_finetune(read_study(study, FinetuneConfig), settings=settings, run=out)
+    elif is_proxy_tuning(study):
+        rows = foresee_proxy(read_study(study, ProxyConfig), settings=settings, run=out)
     else:
         rows = forecast(read_study(study, TraceConfig), run=out, settings=settings).as_rows()
     return show_table(f"plan of {study}", rows)

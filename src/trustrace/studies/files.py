@@ -52,6 +52,15 @@ def is_finetuning(path: Path) -> bool:
     return bool(read_yaml(path).get("study") == "finetune")
 
 
+def is_proxy_tuning(path: Path) -> bool:
+    """Whether the YAML file `path` says that it is a study of proxy-tuning.
+
+    Raises:
+        ConfigError: as for :func:`read_study`.
+    """
+    return bool(read_yaml(path).get("study") == "proxy_tune")
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in the YAML file `path`.
 
