@@ -10,13 +10,14 @@ from trustrace.models.known import known_checkpoints
 from trustrace.models.selection import select
 from trustrace.studies.config import CheckpointsConfig, TraceConfig
 from trustrace.studies.files import read_study, read_yaml
+from trustrace.studies.proxy_config import ProxyConfig
 from trustrace.studies.steer_config import SteerConfig
 from trustrace.training.config import PretrainConfig
 from trustrace.training.schedule import learning_rate, save_steps
 
 STUDIES = Path(__file__).parents[2] / "studies"
 FILES = sorted(STUDIES.rglob("*.yaml"))
-ELSEWHERE = ("finetune", "proxy_tune", "dynamics")
+ELSEWHERE = ("finetune", "dynamics")
 """Kinds whose own tests read their files."""
 
 
@@ -30,7 +31,8 @@ def parsed(path: Path) -> Config | None:
         return read_pretrain(path)
     if values.get("study") in ELSEWHERE:
         return None
-    return read_study(path, SteerConfig if values.get("study") == "steer" else TraceConfig)
+    kinds: dict[str, type[Config]] = {"steer": SteerConfig, "proxy_tune": ProxyConfig}
+    return read_study(path, kinds.get(values.get("study", "trace"), TraceConfig))
 
 
 def series_of(study: Config | None) -> CheckpointsConfig | None:
@@ -39,6 +41,8 @@ def series_of(study: Config | None) -> CheckpointsConfig | None:
             return study.checkpoints
         case SteerConfig():
             return study.sources
+        case ProxyConfig():
+            return study.bases
     return None
 
 
@@ -48,8 +52,11 @@ def test_a_study_file_is_valid_and_names_checkpoints_that_are_published(path: Pa
     series = series_of(study)
     if series and (known := known_checkpoints(series.source)):
         assert select(known, series.how())
-    if isinstance(study, SteerConfig):
-        for target in study.targets:
+    if isinstance(study, SteerConfig | ProxyConfig):
+        named = (
+            study.targets if isinstance(study, SteerConfig) else (study.expert, study.anti_expert, *study.references)
+        )
+        for target in named:
             if target.revision and (listed := known_checkpoints(target.source)):
                 assert target.revision in [one.revision for one in listed]
 
