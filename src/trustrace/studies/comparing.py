@@ -23,6 +23,11 @@ from trustrace.studies.steer_relations import CHOSEN
 
 TEST = "/test"
 CHANGE, P_VALUE = "_change", "_change_p"
+PLAIN = "as it is"
+"""The system of a model to which nothing is done."""
+
+_OF_SETTINGS = ("separation", "on_front")
+"""What these numbers begin with says something of vectors and settings, nothing of answers."""
 
 _Key = tuple[str, str, str, str, str, str, float]
 
@@ -103,11 +108,20 @@ def compare_runs(runs: Sequence[Path], *, quantities: Sequence[str] = (), every:
         raise RunError(f"no run has a quantity {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     letters = _letters(read)
     rows = [row for run in read for row in _compared(run, letters, quantities)]
-    order = {row.task: place for place, row in enumerate(reversed(rows))}
-    rows.sort(key=lambda row: (row.target, -order[row.task], row.quantity, row.by))
-    distinct = {(row.target, row.task, row.quantity, row.by, row.system, row.items, row.value): row for row in rows}
-    found = tuple({id(row): row for row in distinct.values()}.values())
-    return Comparison(rows=found, notes=tuple(_notes(read, letters, found)))
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    rows.sort(key=lambda row: (row.target, tasks.index(row.task), row.quantity, row.by, row.items))
+    return Comparison(rows=tuple(_once_as_it_is(rows)), notes=tuple(_notes(read, letters, rows)))
+
+
+def _once_as_it_is(rows: Sequence[Compared]) -> Iterator[Compared]:
+    """Every run asks the model as it is; one of these answers is enough."""
+    seen: set[tuple[str, ...]] = set()
+    for row in rows:
+        place = (row.target, row.task, row.quantity, row.by, row.items)
+        if row.system != PLAIN or place not in seen:
+            yield row
+        if row.system == PLAIN:
+            seen.add(place)
 
 
 def write_comparison(comparison: Comparison, out: Path) -> tuple[Path, Path]:
@@ -177,15 +191,12 @@ def _read(folder: Path, *, every: bool) -> _Run:
         )
     study = json.loads((folder / "study.json").read_text("utf-8"))
     every_row = [Measurement(**row) for row in read_table(folder / "measurements.parquet").to_pylist()]
-    tested = tuple(row for row in every_row if row.dataset.endswith(TEST) and row.quantity not in _NO_SCORES)
+    tested = tuple(row for row in every_row if row.dataset.endswith(TEST) and not row.quantity.startswith(_OF_SETTINGS))
     records = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("units/*/record.json"))]
     if not tested:
         raise RunError(f"{folder}: none of its numbers is of the test half; finish the run first")
     won = _won(folder, study, every_row) if study.get("study") == "steer" and not every else None
     return _Run(folder=folder, rows=tested, items=_items(study, records), won=won)
-
-
-_NO_SCORES = ("separation", "on_front")
 
 
 def _items(study: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -282,7 +293,7 @@ def _place(row: Measurement, ending: str = "") -> _Key:
 
 def _system(row: Measurement) -> str:
     if not row.vector:
-        return "as it is"
+        return PLAIN
     return f"{row.vector} at {row.site}, {row.alpha:+g}" if row.site else row.vector
 
 
@@ -307,7 +318,7 @@ def _disagreements(rows: Sequence[Compared]) -> Iterator[str]:
     """Models that answer the same items otherwise in another run: another dtype, or other weights of one name."""
     plain: dict[tuple[str, ...], set[float]] = {}
     for row in rows:
-        if row.system == "as it is" and not math.isnan(row.value):
+        if row.system == PLAIN and not math.isnan(row.value):
             plain.setdefault((row.target, row.task, row.quantity, row.by, row.items), set()).add(row.value)
     for (target, task, quantity, _, _), values in plain.items():
         if max(values) - min(values) > 1e-3 * max(1.0, abs(max(values))):
