@@ -321,3 +321,15 @@ def test_a_callback_that_cannot_plot_says_so(tmp_path: Path, monkeypatch: pytest
     with pytest.warns(UnplottedWarning, match="attach"):
         unattached.train()
     assert len(at_steps(table(tmp_path / "live"), 1)) > 20
+
+
+def test_the_example_of_the_documentation_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "live.md").read_text("utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    shorter = trainer(tmp_path / "run", save_strategy="no")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        exec(example, {"trainer": shorter})  # noqa: S102
+    assert all("is skipped" in str(one.message) for one in said if one.category is LiveTraceWarning)
+    assert {row["site"] for row in at_steps(table(Path("runs/live")), 0)} == {"block_0", "block_1", "chosen"}

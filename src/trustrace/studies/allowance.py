@@ -51,9 +51,10 @@ class Allowance:
         affordable = (self.share * self.whole(total) - self.measured) / max(self.cost, 1e-9)
         if affordable >= waiting:
             return replace(self, credit=0.0), True
-        if affordable < 1:
-            return self, False
-        credit = self.credit + int(affordable) / waiting
+        if affordable < 1 or waiting == 1:
+            return self, affordable >= 1
+        # One is kept for the last step.
+        credit = self.credit + (int(affordable) - 1) / (waiting - 1)
         # Thirds add up to a little less than 1.
         done = credit >= 1 - 1e-9
         return replace(self, credit=credit - done), done
