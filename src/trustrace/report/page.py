@@ -35,6 +35,10 @@ _SCRIPTS = ("data.js", "charts.js", "planes.js", "information.js", "frame.js", "
 _STEERING_SCRIPTS = ("data.js", "charts.js", "frame.js", "steering_charts.js", "steering.js")
 
 
+TUNING = "finetune"
+"""What a fine-tuning run says that it is."""
+
+
 def write_report(run: Path, *, out: Path | None = None) -> Path:
     """Write the report of a run: ``index.html``, and ``figures/`` with every figure as PNG and PDF.
 
@@ -84,6 +88,10 @@ def _drawn_and_written(content: RunFolder, run: Path, figures: Path) -> str:
         return steering_text(content, steered, found, beside, drawn=write_steering_figures(steered, found, figures))
     if content.study.get("study") == PROXY:
         return _rendered("proxy.html.jinja", (), proxy_contents(content, proxy_run(content), figures), "{}")
+    if content.study.get("study") == TUNING:
+        raise RunError(
+            f"{run}: a fine-tuning run has no page of its own; lay it beside others with `trustrace compare {run} RUN ...`"
+        )
     trace = pivot(content.table)
     return page_text(content, trace, drawn=write_figures(trace, figures))
 

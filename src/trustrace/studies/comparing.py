@@ -294,7 +294,8 @@ def _place(row: Measurement, ending: str = "") -> _Key:
 def _system(row: Measurement) -> str:
     if not row.vector:
         return PLAIN
-    return f"{row.vector} at {row.site}, {row.alpha:+g}" if row.site else row.vector
+    where = f" at {row.site}" if row.site else ""
+    return f"{row.vector}{where}" + (f", {row.alpha:+g}" if row.alpha else "")
 
 
 def _notes(runs: Sequence[_Run], letters: Mapping[tuple[str, str], str], rows: Sequence[Compared]) -> Iterator[str]:
