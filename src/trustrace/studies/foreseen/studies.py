@@ -1,0 +1,50 @@
+"""Any study file on any machine."""
+
+from pathlib import Path
+
+from trustrace.core.errors import ConfigError
+from trustrace.studies.config import TraceConfig
+from trustrace.studies.files import read_study, read_yaml
+from trustrace.studies.foreseen.bill import Bill
+from trustrace.studies.foreseen.steering import foresee_steering
+from trustrace.studies.foreseen.subjects import Hints
+from trustrace.studies.foreseen.tracing import foresee_trace
+from trustrace.studies.foreseen.training import foresee_training
+from trustrace.studies.machines import machine
+from trustrace.studies.settings import Settings
+from trustrace.studies.steer_config import SteerConfig
+from trustrace.training.config import PretrainConfig
+
+
+def foresee(study: Path, *, on: str, like: str | None = None, made_by: Path | None = None, settings: Settings) -> Bill:
+    """What the study in the YAML file `study` takes on a machine.
+
+    Args:
+        study: A trace, a steering study or a pre-training.
+        on: See :func:`trustrace.studies.machines.machine`.
+        like: A known repository whose models have the shape of the study's.
+        made_by: The pre-training file that makes the study's checkpoints.
+        settings: Where data sets are that must be read.
+
+    Raises:
+        ConfigError, ModelError, DataError: the study is of another kind, or something of it is not known.
+    """
+    values = read_yaml(study)
+    where = machine(on)
+    if "architecture" in values:
+        return foresee_training(_pretraining(study), where, name=study.stem)
+    hints = Hints(like=like, made_by=_pretraining(made_by) if made_by else None)
+    match values.get("study", "trace"):
+        case "trace":
+            return foresee_trace(read_study(study, TraceConfig), where, hints=hints, settings=settings)
+        case "steer":
+            return foresee_steering(read_study(study, SteerConfig), where, hints=hints, settings=settings)
+    raise ConfigError(
+        f"{study}: what a study {values['study']!r} takes on another machine is not counted; traces, steering and pre-training are"
+    )
+
+
+def _pretraining(path: Path) -> PretrainConfig:
+    values = read_yaml(path)
+    values.pop("trace", None)
+    return PretrainConfig.read(values, where=str(path))

@@ -1,0 +1,159 @@
+"""Forecasts without a network: counts that can be checked by hand, and what happens where something is not known."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trustrace.core.errors import ConfigError, ModelError
+from trustrace.datasets import catalog
+from trustrace.models import shapes
+from trustrace.models.passes import reading_flops, step_bytes
+from trustrace.studies import sizes
+from trustrace.studies.abilities import TaskConfig
+from trustrace.studies.config import DatasetConfig
+from trustrace.studies.files import read_study
+from trustrace.studies.foreseen.bill import Bill, Line, flops, size
+from trustrace.studies.foreseen.steering import passes
+from trustrace.studies.foreseen.studies import foresee
+from trustrace.studies.machines import machine
+from trustrace.studies.settings import Settings
+from trustrace.studies.steer_config import SteerConfig
+
+STUDIES = Path(__file__).parents[3] / "studies"
+PAPER = STUDIES / "paper"
+SETTINGS = Settings(device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a forecast asks nobody")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def line(bill: Bill, what: str) -> Line:
+    return next(one for one in bill.lines if one.what == what)
+
+
+def test_all_of_amber_is_nearly_ten_terabytes() -> None:
+    bill = foresee(PAPER / "probing_rigorous.yaml", on="h200", settings=SETTINGS)
+    assert bill.download_bytes == 360 * (4 * 6_738_415_616)
+    assert line(bill, "download").seconds == pytest.approx(360 * 26.95e9 / 200e6, rel=1e-3)
+
+
+def test_reading_costs_two_operations_a_parameter_and_token_at_the_stated_share_of_the_published_rate() -> None:
+    bill = foresee(PAPER / "probing_published.yaml", on="h200", settings=SETTINGS)
+    tokens = sum(sizes.STATEMENTS[f"{one}/published"].characters for one in _DIMENSIONS) / 3.7
+    # float32, as the scripts load.
+    by_hand = 360 * 2 * 6_476_267_520 * tokens / (0.6 * 67e12)
+    assert line(bill, "reading the statements").seconds == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_eight_devices_share_the_work_but_not_the_line_to_the_hub() -> None:
+    bill = foresee(PAPER / "probing_rigorous.yaml", on="h200", settings=SETTINGS)
+    download = line(bill, "download").seconds / 3600
+    rest = bill.hours(1) - download
+    # 361 models on 8 devices: one device has 46 where an even share is 45.1.
+    assert bill.hours(8) == pytest.approx(download + rest / 361 * 46)
+    assert bill.hours(1000) == pytest.approx(download + rest / 361)
+
+
+def test_more_devices_than_parts_bring_nothing() -> None:
+    bill = foresee(PAPER / "figure4_published.yaml", on="h200", settings=SETTINGS)
+    assert (bill.parts, bill.devices(8)) == (1, 1)
+    assert bill.hours(8) == bill.hours(1)
+
+
+def test_a_search_asks_every_setting_of_every_kind_and_the_plain_model_once_a_batch() -> None:
+    study = read_study(PAPER / "figure4_published.yaml", SteerConfig)
+    searched = [one for one in passes(study, sources=1) if one.half == "development" and one.versions > 1]
+    # 2 sites x 9 strengths fit one batch of 32 beside the plain model; perplexity and the aim.
+    assert [one.versions for one in searched] == [19, 19]
+
+
+def test_random_directions_are_searched_as_one_more_source() -> None:
+    study = read_study(PAPER / "figure4_rigorous.yaml", SteerConfig)
+    searched = [one.versions for one in passes(study, sources=3) if one.half == "development" and one.versions > 1]
+    two_kinds, five_random = 2 * 18, 5 * 18
+    assert searched == [*[two_kinds + 2] * 6, *[five_random + 3] * 2]
+
+
+def test_a_step_of_decoding_reads_all_weights_and_the_cache_of_every_row() -> None:
+    amber = shapes.of("LLM360/AmberChat")
+    one, two = (step_bytes(amber, rows=rows, length=100, dtype="float16") for rows in (1, 2))
+    assert one == 2 * amber.parameters + 100 * 2 * 32 * 4096 * 2
+    assert two - one == 100 * 2 * 32 * 4096 * 2
+    assert reading_flops(amber, 10) == 20 * amber.body_parameters
+
+
+def test_training_is_six_operations_a_parameter_and_token() -> None:
+    bill = foresee(PAPER / "early_pretrain.yaml", on="h200", settings=SETTINGS)
+    assert line(bill, "training").seconds == pytest.approx(6 * 6_738_415_616 * 27_525_120_000 / (0.4 * 989e12))
+
+
+def test_the_trace_of_a_run_is_known_by_the_pretraining_that_makes_it() -> None:
+    early, made_by = PAPER / "early_trace_rigorous.yaml", PAPER / "early_pretrain.yaml"
+    with pytest.raises(ModelError, match=r"runs/amber-early: the shape.*--made-by"):
+        foresee(early, on="h200", settings=SETTINGS)
+    bill = foresee(early, on="h200", made_by=made_by, settings=SETTINGS)
+    assert (bill.download_bytes, bill.parts) == (0, 43)
+
+
+def test_a_count_that_nobody_knows_is_not_guessed(tmp_path: Path) -> None:
+    study = tmp_path / "own.yaml"
+    study.write_text("{name: own, checkpoints: {source: allenai/OLMo-1B-hf}, datasets: [fairness/defined]}")
+    with pytest.raises(ConfigError, match=r"allenai/OLMo-1B-hf: nobody lists its checkpoints here, so 'all'"):
+        foresee(study, on="h200", settings=SETTINGS)
+    study.write_text("{name: own, checkpoints: {source: some/where, select: [a, b]}, datasets: [fairness/defined]}")
+    assert foresee(study, on="h200", like="EleutherAI/pythia-70m", settings=SETTINGS).parts == 3
+
+
+def test_an_unknown_machine_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--on toaster: no such machine; there are h200"):
+        foresee(PAPER / "probing_published.yaml", on="toaster", settings=SETTINGS)
+
+
+def test_everything_taken_for_granted_is_said_with_its_source() -> None:
+    said = foresee(PAPER / "steering_ckpt179_rigorous.yaml", on="h200", settings=SETTINGS).assumed()
+    assert all(row["what"] and row["value"] and row["source"] for row in said)
+    assert {"download", "memory bandwidth", "characters a token", "judges"} <= {row["what"] for row in said}
+
+
+def test_this_machine_is_measured() -> None:
+    here = machine("here")
+    assert here.single > here.double > 0
+    assert here.operation < 1e-3
+    assert "measured now" in str(here.assumptions)
+
+
+_DIMENSIONS = ("reliability", "toxicity", "privacy", "fairness", "robustness")
+
+
+@pytest.mark.parametrize("name", ["fairness/published", "privacy/defined", "robustness/defined"])
+def test_the_sizes_of_shipped_sets_are_theirs(name: str, data_dir: Path) -> None:
+    statements = catalog.load(name, data_dir=data_dir)
+    known = sizes.STATEMENTS[name]
+    assert (known.rows, known.characters) == (len(statements), sum(map(len, statements.texts)))
+
+
+def test_a_set_of_ones_own_is_read(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("statement,label\n" + "".join(f"abc{row},{row % 2}\n" for row in range(8)))
+    own = DatasetConfig(name="own", path=str(tmp_path / "own.csv"))
+    assert sizes.statements_size(own, settings=SETTINGS, seed=0) == sizes.Texts(rows=8, characters=32)
+
+
+def test_half_a_task_is_asked_at_a_time_and_no_more_than_its_limit() -> None:
+    whole = sizes.task_size(TaskConfig(name="lambada"), half="test", protocol="rigorous")
+    few = sizes.task_size(TaskConfig(name="lambada", limit=7), half="test", protocol="rigorous")
+    assert whole is not None
+    assert few is not None
+    assert (whole.items, few.items) == (2577, 7)
+    assert sizes.task_size(TaskConfig(name="world_text"), half="test", protocol="rigorous") is None
+
+
+def test_amounts_are_said_in_words() -> None:
+    assert (size(26.95e9), size(9.7e12), size(5)) == ("26.9 GB", "9.7 TB", "5 B")
+    assert (flops(5.75e15), flops(1.1e21)) == ("5.75 PFLOP", "1.1 ZFLOP")
