@@ -16,11 +16,20 @@ from trustrace.datasets.world.replies import claimed
 from trustrace.models.loading import load
 from trustrace.models.sources import open_source
 from trustrace.studies.abilities import TaskConfig, open_task
+from trustrace.studies.config import DatasetConfig
 from trustrace.studies.finetune import TUNED, run_finetune
-from trustrace.studies.finetune_config import FinetuneConfig, InstructionData, PairData, TruthfulQAData, WorldData
+from trustrace.studies.finetune_config import (
+    FinetuneConfig,
+    InstructionData,
+    PairData,
+    StatementData,
+    TruthfulQAData,
+    WorldData,
+)
 from trustrace.studies.finetune_data import group_of, lessons_of, texts_asked_by
 from trustrace.studies.finetune_plan import foresee_finetune, plan_finetune
 from trustrace.studies.settings import Settings
+from trustrace.studies.statements import load_all
 from trustrace.studies.status import read_status
 from trustrace.studies.steer import run_steer
 from trustrace.studies.steer_compute import search_compute
@@ -294,6 +303,17 @@ def test_of_alignment_pairs_the_chosen_answers_of_development_are_learned(tmp_pa
     for one in lessons.exchanges:
         number = one.prompt.removeprefix("Human: ask ").removesuffix("\n\nAssistant:")
         assert one.answer == f" yes {number}"
+
+
+def test_of_labelled_statements_the_desired_development_rows_are_learned(folder: Path) -> None:
+    dataset = DatasetConfig(name="pets", path=str(folder / "pets.csv"))
+    (statements,) = load_all([dataset], settings=SETTINGS, seed=0)
+    lessons = lessons_of(StatementData(dataset=dataset), tested=(), settings=SETTINGS, seed=0)
+    rows = zip(statements.texts, statements.labels, statements.splits, strict=True)
+    wanted = [text for text, label, split in rows if label == statements.meaning.desired and split != "test"]
+    assert [one.answer for one in lessons.exchanges] == wanted
+    assert {one.prompt for one in lessons.exchanges} == {""}
+    assert len(set(statements.labels)) == 2
 
 
 def test_a_plan_says_what_will_be_done(folder: Path, run: Path) -> None:
