@@ -10,6 +10,7 @@ from trustrace.models.known import known_checkpoints
 from trustrace.models.selection import select
 from trustrace.studies.config import CheckpointsConfig, TraceConfig
 from trustrace.studies.files import read_study, read_yaml
+from trustrace.studies.finetune_config import FinetuneConfig
 from trustrace.studies.proxy_config import ProxyConfig
 from trustrace.studies.steer_config import SteerConfig
 from trustrace.training.config import PretrainConfig
@@ -17,25 +18,24 @@ from trustrace.training.schedule import learning_rate, save_steps
 
 STUDIES = Path(__file__).parents[2] / "studies"
 FILES = sorted(STUDIES.rglob("*.yaml"))
-ELSEWHERE = ("finetune", "dynamics")
-"""Kinds whose own tests read their files."""
+KINDS: dict[str, type[Config]] = {
+    "trace": TraceConfig,
+    "steer": SteerConfig,
+    "finetune": FinetuneConfig,
+    "proxy_tune": ProxyConfig,
+}
 
 
 def read_pretrain(path: Path) -> PretrainConfig:
     return PretrainConfig.read(read_yaml(path), where=str(path))
 
 
-def parsed(path: Path) -> Config | None:
+def parsed(path: Path) -> Config:
     values = read_yaml(path)
-    if "architecture" in values:
-        return read_pretrain(path)
-    if values.get("study") in ELSEWHERE:
-        return None
-    kinds: dict[str, type[Config]] = {"steer": SteerConfig, "proxy_tune": ProxyConfig}
-    return read_study(path, kinds.get(values.get("study", "trace"), TraceConfig))
+    return read_pretrain(path) if "architecture" in values else read_study(path, KINDS[values.get("study", "trace")])
 
 
-def series_of(study: Config | None) -> CheckpointsConfig | None:
+def series_of(study: Config) -> CheckpointsConfig | None:
     match study:
         case TraceConfig():
             return study.checkpoints

@@ -94,14 +94,16 @@ def measured() -> Machine:
     """The machine that this runs on, by processor time: one thread is measured as one thread is used."""
     import torch
 
-    single = _rate(lambda: torch.ones(768, 768) @ torch.ones(768, 768), amount=2 * 768**3)
-    double = _rate(lambda: torch.eye(768).double() @ torch.eye(768).double(), amount=2 * 768**3)
+    ones = torch.ones(768, 768)
+    twice = ones.double()
+    single = _rate(lambda: ones @ ones, amount=2.0 * 768**3)
+    double = _rate(lambda: twice @ twice, amount=2.0 * 768**3)
     kernel = torch.eye(768, dtype=torch.float64)
-    factored = _rate(lambda: torch.cholesky_inverse(torch.linalg.cholesky(kernel)), amount=768**3)
+    factored = _rate(lambda: torch.cholesky_inverse(torch.linalg.cholesky(kernel)), amount=768.0**3)
     block = torch.zeros(4_000_000)
-    memory = _rate(lambda: block.add_(1.0), amount=2 * block.numel() * 4)
+    memory = _rate(lambda: block.add_(1.0), amount=2.0 * block.numel() * 4)
     small = torch.zeros(8)
-    operation = 1 / _rate(lambda: small.add_(1.0), amount=1)
+    operation = 1 / _rate(lambda: small.add_(1.0), amount=1.0)
     return replace(
         machine("h200"),
         name="this machine",
