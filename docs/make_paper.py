@@ -53,8 +53,8 @@ so.
 
 VALIDATION = """\
 How far it may be off: `--on here` measures the rates of the machine at hand in place of the published ones, and `python -m
-benchmarks.forecast` runs a small trace beside that forecast, one thread of a processor, 25 M parameters, 7 sites. Foreseen over taken was
-1.13 with 900 statements and 1.35 with 1,952, reading them foreseen too slow in both. That checks the counts; it says nothing of the shares that are assumed of a GPU."""
+benchmarks.forecast` runs a small trace beside that forecast, one thread of a processor, 25 M parameters, 7 sites. Foreseen over taken
+was 1.13 with 900 statements and 1.35 with 1,952. That checks the counts; it says nothing of the shares that are assumed of a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
