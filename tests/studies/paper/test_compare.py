@@ -143,6 +143,7 @@ def test_another_model_is_said_to_be_another_model(tmp_path: Path) -> None:
     assert compared(tmp_path, ROW).is_the_same_model
     page = compared(tmp_path, replace(ROW, checkpoint="desk@step_10")).as_markdown()
     assert "another model (desk)" in page
+    assert "| 407 | another model |" in page
     assert "neither the number of items nor an interval" in page
 
 

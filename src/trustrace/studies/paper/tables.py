@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trustrace.studies.paper.numbers import CELLS, COLUMNS, CONTRASTS, ROWS, Cell, Who
+from trustrace.studies.paper.numbers import AMBER, CELLS, COLUMNS, CONTRASTS, ROWS, Cell, Who
 
 Row = Mapping[str, Any]
 """A row of the tidy table."""
@@ -45,6 +45,15 @@ class Beside:
             return None
         return bool(self.row["lower"] <= self.cell.value <= self.row["upper"])
 
+    @property
+    def verdict(self) -> str:
+        """The same in words; of another model it would mean nothing."""
+        if self.row is None:
+            return "missing"
+        if not str(self.row["checkpoint"]).startswith(AMBER):
+            return "another model"
+        return {True: "yes", False: "no", None: "no interval"}[self.is_inside]
+
     def as_row(self) -> dict[str, Any]:
         """As a line of a table of its own."""
         ours = self.row or {}
@@ -57,9 +66,7 @@ class Beside:
             "lower": ours.get("lower"),
             "upper": ours.get("upper"),
             "n": ours.get("n"),
-            "paper in our interval": {True: "yes", False: "no", None: "missing" if self.row is None else "no interval"}[
-                self.is_inside
-            ],
+            "paper in our interval": self.verdict,
             "ours is": described(self.row) if self.row else "",
         }
 
