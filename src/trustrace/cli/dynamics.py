@@ -29,4 +29,4 @@ def dynamics(
     with showing_progress() as progress:
         table = run_dynamics(run, settings=settings, over=over, sites=tuple(site or ()), progress=progress)
     show_table("emergence, in tokens", emergences(table))
-    say(f"table: {table}")
+    say(f"table: {table}\nreport: trustrace report {run}")

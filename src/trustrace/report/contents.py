@@ -53,7 +53,7 @@ class AuditText:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Everything the page says in words; the template arranges it and changes nothing."""
+    """Everything the page says in words; the template arranges it and changes nothing. It links to the page `dynamics`, if any."""
 
     title: str
     what_was_run: str
@@ -69,6 +69,7 @@ class Page:
     provenance: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     failures: tuple[dict[str, Any], ...]
     footer: str
+    dynamics: str = ""
 
 
 def page_contents(run: RunFolder, trace: Trace, drawn: Sequence[FigureFile]) -> Page:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from trustrace.core.errors import MissingExtraError, RunError
 from trustrace.report.contents import page_contents
+from trustrace.report.dynamics_contents import dynamics_contents
+from trustrace.report.dynamics_folder import DynamicsFolder, read_dynamics
 from trustrace.report.figures import FigureFile, write_figures
 from trustrace.report.grids import Trace
 from trustrace.report.packing import squeezed
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 _SCRIPTS = ("data.js", "charts.js", "planes.js", "information.js", "frame.js", "page.js")
 _STEERING_SCRIPTS = ("data.js", "charts.js", "frame.js", "steering_charts.js", "steering.js")
 
+DYNAMICS = "dynamics.html"
+"""The page beside that of a trace whose checkpoints were compared."""
 
 TUNING = "finetune"
 """What a fine-tuning run says that it is."""
@@ -43,7 +47,7 @@ def write_report(run: Path, *, out: Path | None = None) -> Path:
     """Write the report of a run: ``index.html``, and ``figures/`` with every figure as PNG and PDF.
 
     It reads the tidy table, the study, the manifest and the audits; it chooses, sorts and pivots, and computes no new number. The page
-    needs no network and sends nothing anywhere.
+    needs no network and sends nothing anywhere. Where the checkpoints of a trace were compared, ``dynamics.html`` is written beside it.
 
     Args:
         run: The run folder.
@@ -57,10 +61,13 @@ def write_report(run: Path, *, out: Path | None = None) -> Path:
         MissingExtraError: the extra ``report`` is not installed.
     """
     content = read_run(run)
+    compared = read_dynamics(run, content)
     folder = run / "report" if out is None else out
     page = folder / "index.html"
     try:
-        _replace(page, _drawn_and_written(content, run, folder / "figures"))
+        if compared is not None:
+            _replace(folder / DYNAMICS, dynamics_text(compared, folder / "figures"))
+        _replace(page, _drawn_and_written(content, run, folder / "figures", dynamics=DYNAMICS if compared else ""))
     except OSError as error:
         raise RunError(
             f"{folder} could not be written: {error.strerror or error}; free space or choose another folder"
@@ -79,8 +86,8 @@ def require_extra() -> None:
             raise MissingExtraError.of(package, extra="report", purpose="writing a report")
 
 
-def _drawn_and_written(content: RunFolder, run: Path, figures: Path) -> str:
-    """The page of `run`, its figures drawn into `figures`; what the study was decides which page it is."""
+def _drawn_and_written(content: RunFolder, run: Path, figures: Path, *, dynamics: str) -> str:
+    """The page of `run`, its figures drawn into `figures`; what the study was decides which page it is. It links to `dynamics`."""
     if content.study.get("study") == STUDY:
         beside = read_steering(run)
         steered = steering_run(content, beside)
@@ -93,16 +100,26 @@ def _drawn_and_written(content: RunFolder, run: Path, figures: Path) -> str:
             f"{run}: a fine-tuning run has no page of its own; lay it beside others with `trustrace compare {run} RUN ...`"
         )
     trace = pivot(content.table)
-    return page_text(content, trace, drawn=write_figures(trace, figures))
+    return page_text(content, trace, drawn=write_figures(trace, figures), dynamics=dynamics)
 
 
-def page_text(run: RunFolder, trace: Trace, *, drawn: Sequence[FigureFile] = ()) -> str:
-    """The page of `run` as HTML; `drawn` are the figures that it links to.
+def page_text(run: RunFolder, trace: Trace, *, drawn: Sequence[FigureFile] = (), dynamics: str = "") -> str:
+    """The page of `run` as HTML; `drawn` are the figures that it links to, `dynamics` the page that compares its checkpoints.
 
     Raises:
         MissingExtraError: jinja2 or plotly is not installed.
     """
-    return _rendered("page.html.jinja", _SCRIPTS, page_contents(run, trace, drawn), as_json(payload(trace)))
+    page = replace(page_contents(run, trace, drawn), dynamics=dynamics)
+    return _rendered("page.html.jinja", _SCRIPTS, page, as_json(payload(trace)))
+
+
+def dynamics_text(compared: DynamicsFolder, figures: Path) -> str:
+    """The page that compares the checkpoints of a trace, its figures drawn into `figures`.
+
+    Raises:
+        MissingExtraError: jinja2 or matplotlib is not installed.
+    """
+    return _rendered("dynamics.html.jinja", (), dynamics_contents(compared, figures), "{}")
 
 
 def steering_text(

@@ -60,14 +60,19 @@ def read_run(folder: Path) -> RunFolder:
     audit = folder / "audit.json"
     return RunFolder(
         name=folder.resolve().name,
-        table=_read_table(folder / "measurements.parquet"),
-        study=_read_json(folder / "study.json", dict),
-        manifest=_read_json(folder / "manifest.json", dict),
-        audits=tuple(_read_json(audit, list)) if audit.is_file() else (),
+        table=read_table(folder / "measurements.parquet"),
+        study=read_json(folder / "study.json", dict),
+        manifest=read_json(folder / "manifest.json", dict),
+        audits=tuple(read_json(audit, list)) if audit.is_file() else (),
     )
 
 
-def _read_table(path: Path) -> pa.Table:
+def read_table(path: Path) -> pa.Table:
+    """The tidy table at `path`.
+
+    Raises:
+        RunError: it is missing, or no table of measurements.
+    """
     if not path.is_file():
         raise RunError(f"{path}: no table of measurements here; finish the run first")
     try:
@@ -83,7 +88,12 @@ def _read_table(path: Path) -> pa.Table:
     return table
 
 
-def _read_json(path: Path, kind: type) -> Any:
+def read_json(path: Path, kind: type) -> Any:
+    """The JSON at `path`, which must be a `kind`.
+
+    Raises:
+        RunError: it is missing, or something else.
+    """
     if not path.is_file():
         raise RunError(f"{path}: missing; a run folder holds measurements.parquet, study.json and manifest.json")
     try:
