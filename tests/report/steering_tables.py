@@ -26,6 +26,7 @@ class SteeringShape:
         n_random: Random directions of each contrast.
         n_lost: Random directions beyond these, no setting of which stays within the bound on perplexity.
         shuffled_gain: What a direction of shuffled labels adds at most; there is none where it is None, else one for each source.
+        shuffled_cosine: Their cosine with the real vector of their checkpoint; not in the table where it is None.
         instruction: Whether the first contrast has one.
         general: Whether a general ability is measured.
         gain: What the best vector adds to the first contrast's number; a random direction adds `random_gain` at most.
@@ -37,6 +38,7 @@ class SteeringShape:
     n_random: int = 3
     n_lost: int = 0
     shuffled_gain: float | None = None
+    shuffled_cosine: float | None = None
     instruction: bool = True
     general: bool = True
     gain: float = 0.2
@@ -90,6 +92,10 @@ def steering_rows(shape: SteeringShape) -> list[Measurement]:
                 vector = f"mass_mean:{contrast}@{source.key}:{site}"
                 estimate = _estimate("separation", "mass_mean", 0.6 + 0.1 * place, 0.04)
                 found.append(_row(estimate, f"{contrast}/test", source, _At(source.key, vector, site)))
+                if shape.shuffled_cosine is not None:
+                    control = _At(source.key, f"shuffled_label:{contrast}@{source.key}:{site}", site, role="control")
+                    cosine = _estimate("cosine_with_real", "shuffled_label", shape.shuffled_cosine, None)
+                    found.append(_row(cosine, contrast, source, control))
     return found
 
 

@@ -88,11 +88,23 @@ def test_random_directions_and_shuffled_labels_are_told_apart(tmp_path):
     run, (truth, _) = _found(tmp_path, SteeringShape(shuffled_gain=0.1, n_lost=1))
     words = _words(run, truth)
     assert "none of 3 random directions and 3 directions of shuffled labels does as well" in words
-    assert "would come first of them in 1 case of 7" in words
+    assert "would hold the first place in up to 3 of 7 cases" in words
     assert "1 random direction had no setting within the bound, and no number here." in words
     assert "3 random directions went through the same choice of site and strength: 0.410 to 0.430" in words
     assert "3 directions of shuffled labels went through the same choice of site and strength: 0.433 to 0.500" in words
     assert "No direction of shuffled labels was tried" not in words
+
+
+@pytest.mark.parametrize(
+    ("cosine", "said"), [(-0.9, "what the label adds to that axis cannot be told"), (0.1, "it is not the label")]
+)
+def test_shuffled_labels_that_are_the_vector_itself_say_nothing_of_the_label(tmp_path, cosine, said):
+    shape = SteeringShape(shuffled_gain=0.5, shuffled_cosine=cosine)
+    run, (truth, _) = _found(tmp_path, shape)
+    assert truth.verdict == "no better than shuffled"
+    assert run.targets == (TARGET,)
+    assert said in verdict(truth)
+    assert f"have a median size of {abs(cosine):.2f}" in _words(run, truth)
 
 
 def test_without_shuffled_labels_it_is_said_what_random_directions_cannot_show(tmp_path):

@@ -73,8 +73,8 @@ def test_equal_runs_give_equal_pages(tmp_path):
 
 def test_the_findings_are_told_in_words_with_how_many_comparisons_stand_behind_them(document):
     assert (
-        "Steering helps, and none of 3 random directions does as well; a vector that means nothing would come "
-        "first of them in 1 case of 4. Accuracy on TruthfulQA MC1 goes from" in document.words
+        "Steering helps, and none of 3 random directions does as well; vectors that mean nothing would hold "
+        "the first place in up to 3 of 6 cases. Accuracy on TruthfulQA MC1 goes from" in document.words
     )
     compared = sum(
         row.quantity in ("accuracy_change_p", "toxic_change_p") and row.vector.startswith(f"mass_mean:{contrast}")

@@ -28,6 +28,7 @@ from trustrace.models import tiny
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.loading import load
 from trustrace.models.sources import open_source
+from trustrace.steering import files
 from trustrace.studies.settings import Settings
 from trustrace.studies.status import read_status
 from trustrace.studies.steer import run_steer
@@ -164,11 +165,25 @@ def test_readability_and_steering_are_correlated_over_checkpoints(tmp_path: Path
     for kind, role in (("mass_mean", "measured"), ("shuffled_label", "control")):
         (found,) = of(rows, quantity="separation_with_perplexity", method=kind)
         chosen = [row for row in scores if row["vector"].startswith(kind)]
-        pairs = np.array([(separations[f"{row['vector']}:{row['site']}"], row["value"]) for row in chosen])
+        pairs = np.array([(separations[f"{row['vector']}:{row['site']}"], -row["value"]) for row in chosen])
         assert found["value"] == pytest.approx(np.corrcoef(pairs.T)[0, 1])
         assert (found["n"], found["role"], found["vector"]) == (6, role, f"{kind}:pets")
         assert found["lower"] <= found["value"] <= found["upper"]
         assert "no independent runs" in found["note"]
+        assert "0 of 6 chosen strengths point away" in found["note"]
+        assert "perplexity with its sign turned" in found["note"]
+
+
+def test_a_control_says_how_far_it_is_the_real_vector(run: Path) -> None:
+    rows = of(rows_in(run), quantity="cosine_with_real")
+    assert len(rows) == 3 * 2
+    for row in rows:
+        assert (row["method"], row["role"], row["dataset"]) == ("shuffled_label", "control", "pets")
+        (unit,) = run.glob(f"units/vectors-{row['checkpoint']}-pets-*")
+        vectors = {vector.key: vector.direction for vector in files.load(unit / "vectors.safetensors")}
+        real = vectors[row["vector"].replace("shuffled_label", "mass_mean")]
+        expected = torch.nn.functional.cosine_similarity(vectors[row["vector"]], real, dim=0)
+        assert row["value"] == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_a_second_run_does_nothing_and_gives_the_same_bytes(folder: Path, run: Path) -> None:

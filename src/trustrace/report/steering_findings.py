@@ -1,8 +1,9 @@
 """What a steering run found for one target and one aim: chosen on the development half, told from the test half, beside controls."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Literal
 
 from trustrace.core.measurements import Measurement
@@ -30,6 +31,9 @@ Verdict = Literal[
     "unclear",
 ]
 
+
+ALONG = 0.5
+"""Controls whose cosine with the real vector is of this size or larger are largely the real vector."""
 
 _CONTROLS = (
     (True, "random direction", "random directions"),
@@ -85,6 +89,7 @@ class ControlGroup:
         n_tried: How many were searched.
         chosen: Those for which the search found an allowed setting.
         as_good: Those of them that reach what the best vector reaches on the test half.
+        along: The median size of their cosines with the real vectors; NaN where it is not known.
     """
 
     noun: str
@@ -93,6 +98,17 @@ class ControlGroup:
     n_tried: int
     chosen: tuple[Choice, ...]
     as_good: tuple[Choice, ...]
+    along: float
+
+    @property
+    def n_drawn(self) -> int:
+        """How many of the chosen are independent draws: all checkpoints have the same permutation of labels."""
+        return len(self.chosen) if self.is_random else min(1, len(self.chosen))
+
+    @property
+    def is_the_axis(self) -> bool:
+        """Whether they lie so far along the real vectors that they cannot tell what the label adds."""
+        return self.along >= ALONG
 
     def counted(self, count: int) -> str:
         """``1 random direction``, ``5 random directions``."""
@@ -110,6 +126,7 @@ class Finding:
         vectors: What was chosen for every vector of a source checkpoint.
         controls: The same for directions that should do nothing.
         searched: Every direction that should do nothing, chosen or not.
+        cosines: How far each control lies along the real vector of its checkpoint at the chosen site, by vector, where that is known.
         best: The vector that is best on the development half; None where none was chosen.
         prices: What it does to all other abilities.
         instruction: What telling the model does to the aim's ability; None where it was not told.
@@ -123,6 +140,7 @@ class Finding:
     vectors: tuple[Choice, ...]
     controls: tuple[Choice, ...]
     searched: tuple[Family, ...]
+    cosines: Mapping[str, float]
     best: Choice | None
     prices: tuple[Effect, ...]
     instruction: Effect | None
@@ -185,7 +203,12 @@ class Finding:
             n_tried=sum(family.is_random == is_random for family in self.searched),
             chosen=chosen,
             as_good=tuple(one for one in chosen if self.best and self._reaches(one, self.best)),
+            along=self._along(chosen),
         )
+
+    def _along(self, chosen: tuple[Choice, ...]) -> float:
+        known = [abs(self.cosines[one.family.vector]) for one in chosen if one.family.vector in self.cosines]
+        return median(known) if known else math.nan
 
     def _reaches(self, one: Choice, other: Choice) -> bool:
         values = [_value(choice.effect.steered) for choice in (one, other)]
@@ -220,6 +243,11 @@ def _finding(run: SteeringRun, target: str, aim: Aim) -> Finding:
         vectors=vectors,
         controls=tuple(one for one in chosen if one.family.is_control),
         searched=tuple(_searched(run, target, aim)),
+        cosines={
+            one.family.vector: cosine
+            for one in chosen
+            if one.family.is_control and math.isfinite(cosine := run.cosine(one.family, one.setting.site))
+        },
         best=best,
         prices=tuple(effect(run, target, ability, best.setting) for ability in run.abilities if ability != aim.ability)
         if best

@@ -1,5 +1,6 @@
 """A steering run as the report reads it: targets, aims, abilities, settings, and the row that stands for each."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from trustrace.report.steering_glossary import better_of, quantity_title, task_t
 
 DEVELOPMENT, TEST = "development", "test"
 SEPARATION = "separation"
+COSINE = "cosine_with_real"
 ON_FRONT = "on_front"
 PERPLEXITY = "perplexity"
 INSTRUCTION = "instruction"
@@ -160,6 +162,13 @@ class SteeringRun:
         """The row at an address; None where the table has none."""
         return self._placed.get((checkpoint, dataset, quantity, method, setting.vector, setting.site, setting.alpha))
 
+    def cosine(self, family: Family, site: str) -> float:
+        """How far a control lies along the real vector of its checkpoint at `site`; NaN where the table does not say."""
+        at = Setting(vector=f"{family.vector}:{site}", site=site)
+        kind = family.vector.partition(":")[0]
+        row = self.row(family.source, family.contrast, COSINE, kind, at)
+        return math.nan if row is None else row.value
+
     def settings(self, target: str, ability: Ability, *, half: str = TEST) -> tuple[Setting, ...]:
         """Every setting that was measured on a task, the unsteered model among them, in the order of the table."""
         return self._settings.get((target, f"{ability.task}/{half}"), ())
@@ -184,7 +193,7 @@ def steering_run(run: RunFolder, folder: SteeringFolder) -> SteeringRun:
     contrasts = _contrasts(run)
     names = [name for name, _ in contrasts]
     families = {row.vector: family for row in rows if (family := _family(row, names))}
-    steered = {row.checkpoint for row in rows if row.quantity != SEPARATION}
+    steered = {row.checkpoint for row in rows if row.quantity not in (SEPARATION, COSINE)}
     aims = tuple(aim for name, config in contrasts if (aim := _aim(name, config, rows, families, folder)))
     perplexity = _perplexity(run.study, rows)
     return SteeringRun(
@@ -223,7 +232,7 @@ def _contrasts(run: RunFolder) -> list[tuple[str, Mapping[str, Any]]]:
 def _family(row: Measurement, contrasts: Sequence[str]) -> Family | None:
     """What the name of a row's vector says; None where it has none, or names a place within a family."""
     kind, _, rest = row.vector.partition(":")
-    if not rest or row.quantity == ON_FRONT or row.quantity.startswith(SEPARATION):
+    if not rest or row.quantity in (ON_FRONT, COSINE) or row.quantity.startswith(SEPARATION):
         return None
     named = [name for name in contrasts if rest == name or rest.startswith(f"{name}@")]
     contrast = max(named, key=len) if named else rest.partition("@")[0]
@@ -259,7 +268,7 @@ def _aim(
 
 def _is_of_a_task(row: Measurement) -> bool:
     """Whether a model was asked something, rather than a direction or the whole run looked at."""
-    is_asked = row.quantity != ON_FRONT and not row.quantity.startswith(SEPARATION)
+    is_asked = row.quantity not in (ON_FRONT, COSINE) and not row.quantity.startswith(SEPARATION)
     return is_asked and row.dataset.endswith((f"/{DEVELOPMENT}", f"/{TEST}"))
 
 

@@ -11,10 +11,11 @@ from trustrace.report.steering_glossary import quantity_title, task_title
 from trustrace.report.steering_runs import DEVELOPMENT, PLAIN, Family, Setting, SteeringRun
 
 _VERDICTS: dict[Verdict, str] = {
-    "better": "Steering helps, and {none} does as well; a vector that means nothing would come first of them in 1 case of {cases}.",
+    "better": "Steering helps, and {none} does as well; vectors that mean nothing would hold the first place in up to {vectors} of {cases} "
+    "cases.",
     "hardly better": "Steering helps; {none} does as well, but the nearest, {nearest}, lies within the vector's own interval.",
     "no better than random": "Steering helps, but no more than random directions do.",
-    "no better than shuffled": "Steering helps, but no more than directions of shuffled labels do: it is not the label that helps.",
+    "no better than shuffled": "Steering helps, but no more than directions of shuffled labels do{because}.",
     "no better than chance": "No effect that is told from chance.",
     "worse": "Steering makes it worse.",
     "uncontrolled": "Steering helps, but {untried}: nothing shows that it is the direction that helps.",
@@ -67,7 +68,9 @@ def verdict(finding: Finding) -> str:
         nearest=shown(finding.nearest.effect.steered.value)
         if finding.nearest and finding.nearest.effect.steered
         else "",
-        cases=len(finding.controls) + 1,
+        vectors=len(finding.vectors),
+        cases=len(finding.vectors) + sum(group.n_drawn for group in finding.control_groups),
+        because=_because(finding),
         untried=_untried(finding),
     )
 
@@ -87,6 +90,14 @@ def _none_of(finding: Finding) -> str:
     return (
         f"none of {' and '.join(group.counted(len(group.chosen)) for group in finding.control_groups if group.chosen)}"
     )
+
+
+def _because(finding: Finding) -> str:
+    """What it means that directions of shuffled labels do as well: little, where they lie along the real vector."""
+    along = [group.along for group in finding.control_groups if group.is_the_axis]
+    if not along:
+        return ": it is not the label that helps"
+    return f", which lie along the vectors themselves (|cosine| {along[0]:.2f}): what the label adds to that axis cannot be told"
 
 
 def _untried(finding: Finding) -> str:
@@ -209,6 +220,9 @@ def _group(finding: Finding, group: ControlGroup) -> Iterator[str]:
     reach = " to ".join(dict.fromkeys((shown(known[0]), shown(known[-1]))))
     good = f"; {_how_many(len(group.as_good), len(known))} at least as good" if finding.best else ""
     yield f"{group.counted(len(known)).capitalize()} went through the same choice of site and strength: {reach}{good}."
+    if math.isfinite(group.along):
+        axis = "; they are largely these vectors" if group.is_the_axis else ""
+        yield f"Their cosines with the vectors of the same checkpoints have a median size of {group.along:.2f}{axis}."
 
 
 def _how_many(count: int, of: int) -> str:

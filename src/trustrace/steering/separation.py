@@ -1,4 +1,6 @@
-"""How well a direction tells the two sides apart on rows that it was not made from."""
+"""How well a direction tells the two sides apart on rows that it was not made from, and how far a control lies along the real one."""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +14,38 @@ from trustrace.measures.scoring import Sample, auroc
 from trustrace.steering.vectors import CONTROLS, SteeringVector
 
 DRAWS = 1000
+
+
+COSINE = "cosine_with_real"
+
+
+def cosines(vectors: Sequence[SteeringVector]) -> Iterator[tuple[SteeringVector, Estimate]]:
+    """For each control the cosine with the first real vector at its site.
+
+    Where activations differ along one axis above all, the mean difference of permuted sides lies along it too, and so may the real
+    vector: a control that is the treatment cannot tell what the label adds.
+    """
+    real: dict[str, SteeringVector] = {}
+    for vector in vectors:
+        if vector.kind not in CONTROLS:
+            real.setdefault(vector.site, vector)
+    for vector in vectors:
+        if vector.kind in CONTROLS and (other := real.get(vector.site)):
+            cosine = float(vector.direction.double() @ other.direction.double())
+            note = f"of the {vector.kind.replace('_', ' ')} direction with the {other.kind.replace('_', ' ')}; both have length 1"
+            width = vector.d_model
+            yield (
+                vector,
+                Estimate(
+                    quantity=COSINE,
+                    method=vector.kind,
+                    value=cosine,
+                    n=width,
+                    n_groups=width,
+                    role="control",
+                    note=note,
+                ),
+            )
 
 
 def separation(vector: SteeringVector, activations: Activations, statements: Statements, *, seed: int) -> Estimate:

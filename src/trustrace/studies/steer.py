@@ -13,7 +13,7 @@ from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import EndpointDownError, MeasurementError
 from trustrace.core.measurements import Measurement
 from trustrace.core.progress import Progress, silent
-from trustrace.evaluation.outcomes import Task
+from trustrace.evaluation.outcomes import Outcome, Task
 from trustrace.interventions.applying import require_target
 from trustrace.interventions.positions import Positions
 from trustrace.interventions.prompting import Prompting
@@ -22,7 +22,7 @@ from trustrace.runs.identity import Unit
 from trustrace.runs.ledger import Ledger
 from trustrace.runs.manifest import environment
 from trustrace.steering import files
-from trustrace.steering.separation import separation
+from trustrace.steering.separation import cosines, separation
 from trustrace.steering.vectors import SteeringVector
 from trustrace.studies.abilities import Half, TaskConfig, open_task
 from trustrace.studies.evaluating import FAILURES, REFERENCE_TEXTS, SAMPLES, require_success
@@ -42,7 +42,9 @@ Answer = tuple[list[Measurement], Mapping[str, bytes]]
 
 @dataclass(kw_only=True)
 class _Steer:
-    """A steering study at work: what to do, where the results go, who is told, and which endpoints are asked no more."""
+    """A steering study at work: what to do, where the results go, who is told, which endpoints are asked no more, and what the target at
+    hand does unsteered on the test half.
+    """
 
     plan: SteerPlan
     ledger: Ledger
@@ -51,6 +53,7 @@ class _Steer:
     progress: Progress
     conventions: Conventions = field(init=False)
     down: dict[str, str] = field(default_factory=dict)
+    unsteered: dict[TaskConfig, Outcome] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         study = self.plan.study
@@ -168,6 +171,10 @@ def _vectors(steer: _Steer, model: LanguageModel, contrast: Contrast) -> Answer:
             )
             for vector in vectors
         ]
+    rows += [
+        measured(model, estimate, Version(vector=vector.key, site=vector.site), contrast.name, steer.conventions)
+        for vector, estimate in cosines(vectors)
+    ]
     return rows, written
 
 
@@ -191,6 +198,7 @@ def _steer_target(steer: _Steer, target: Target) -> None:
         for unit in pending:
             steer.ledger.fail(unit, error)
         return
+    steer.unsteered.clear()
     for task, half in plan.asked_plainly:
         unit = plan.plain_unit(target, task, half)
         if steer.is_open(unit):
@@ -277,9 +285,12 @@ def _versions(
 
 
 def _plain(steer: _Steer, model: LanguageModel, task: TaskConfig, *, half: Half) -> Answer:
-    """The unsteered model runs beside every steered one, to be compared with it; its own numbers are recorded here, once."""
-    opened = _task(steer, task, half=half)
-    outcomes = opened.run(model, batch_tokens=steer.settings.batch_tokens, progress=steer.progress)
+    """The unsteered model's own numbers are recorded here, once."""
+    if half == "test":
+        outcomes: Sequence[Outcome] = [_unsteered(steer, model, task)]
+    else:
+        opened = _task(steer, task, half=half)
+        outcomes = opened.run(model, batch_tokens=steer.settings.batch_tokens, progress=steer.progress)
     dataset = f"{task.title}/{half}"
     rows = rows_of(model, [PLAIN], outcomes, dataset, conventions=steer.conventions)
     return rows, {SAMPLES: samples_of([PLAIN], outcomes, dataset)}
@@ -305,15 +316,18 @@ def _searched(steer: _Steer, model: LanguageModel, versions: Sequence[Version], 
 def _tested(steer: _Steer, model: LanguageModel, chosen: Sequence[Version], task: TaskConfig) -> Answer:
     if not chosen:
         return [], {}
-    versions = (PLAIN, *chosen)
-    outcomes = run_in_parts(
+    versions, opened = (PLAIN, *chosen), _task(steer, task, half="test")
+    asked = partial(
+        run_in_parts,
         model,
-        versions,
-        _task(steer, task, half="test"),
+        task=opened,
         conventions=steer.conventions,
         settings=steer.settings,
         progress=steer.progress,
     )
+    # How far a version is from the plain model is seen side by side alone; else the plain model is asked once for all.
+    is_apart = task.name == "divergence"
+    outcomes = asked(versions) if is_apart else [_unsteered(steer, model, task), *asked(chosen)]
     dataset = f"{task.title}/test"
     rows = rows_of(model, versions, outcomes, dataset, conventions=steer.conventions, with_plain=False)
     return rows, {SAMPLES: samples_of(versions, outcomes, dataset)}
@@ -321,13 +335,21 @@ def _tested(steer: _Steer, model: LanguageModel, chosen: Sequence[Version], task
 
 def _told(steer: _Steer, model: LanguageModel, contrast: Contrast, task: TaskConfig) -> Answer:
     opened = _task(steer, task, half="test")
-    asked = partial(opened.run, batch_tokens=steer.settings.batch_tokens, progress=steer.progress)
     with Prompting(instruction=str(contrast.config.instruction)).on(model) as told:
-        outcomes = (*asked(model), *asked(told))
+        answered = opened.run(told, batch_tokens=steer.settings.batch_tokens, progress=steer.progress)
+    outcomes = (_unsteered(steer, model, task), *answered)
     versions = (PLAIN, Version(vector=f"instruction:{contrast.name}"))
     dataset = f"{task.title}/test"
     rows = rows_of(model, versions, outcomes, dataset, conventions=steer.conventions, with_plain=False)
     return rows, {SAMPLES: samples_of(versions, outcomes, dataset)}
+
+
+def _unsteered(steer: _Steer, model: LanguageModel, task: TaskConfig) -> Outcome:
+    """What the target does as it is on the test half, asked once: whatever is done to it is compared with that."""
+    if task not in steer.unsteered:
+        opened = _task(steer, task, half="test")
+        (steer.unsteered[task],) = opened.run(model, batch_tokens=steer.settings.batch_tokens, progress=steer.progress)
+    return steer.unsteered[task]
 
 
 def _task(steer: _Steer, config: TaskConfig, *, half: Half) -> Task:

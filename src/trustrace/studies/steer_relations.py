@@ -33,26 +33,41 @@ def relations(plan: SteerPlan, ledger: Ledger) -> list[Measurement]:
     for target in plan.targets:
         own = [row for row in rows if row.checkpoint == target.checkpoint.key]
         for contrast in plan.contrasts:
-            found += _correlations(plan, target, contrast, rows, own)
-            found += _front(plan, target, contrast, own, sign=_sign(plan, ledger, target, contrast))
+            sign = _sign(plan, ledger, target, contrast)
+            found += _correlations(plan, target, contrast, rows, own, sign=sign)
+            found += _front(plan, target, contrast, own, sign=sign)
     return found
 
 
 def _correlations(
-    plan: SteerPlan, target: Target, contrast: Contrast, rows: Sequence[Measurement], own: Sequence[Measurement]
+    plan: SteerPlan,
+    target: Target,
+    contrast: Contrast,
+    rows: Sequence[Measurement],
+    own: Sequence[Measurement],
+    *,
+    sign: float,
 ) -> Iterator[Measurement]:
-    """Between how well a direction separates held-out statements and how well its vector steers, checkpoint by checkpoint."""
+    """Between how well a direction separates held-out statements and how well its vector steers, checkpoint by checkpoint.
+
+    Positive means: what reads better steers better, also where less of the number is better.
+    """
     read = {row.vector: row.value for row in rows if row.quantity == "separation"}
     scored = _values(own, contrast.config.task, contrast.config.quantity, contrast.config.method)
     for kind in plan.study.kinds:
         role: Role = "control" if kind in CONTROLS else "measured"
-        points = [
-            (read[f"{vector}:{site}"], value)
+        chosen = [
+            (read[f"{vector}:{site}"], sign * value, alpha)
             for source in plan.sources
-            for (vector, site, _), value in scored.items()
+            for (vector, site, alpha), value in scored.items()
             if vector == f"{kind}:{contrast.name}@{source.key}" and f"{vector}:{site}" in read
         ]
+        points = [(separated, better) for separated, better, _ in chosen]
+        away = sum(alpha < 0 for *_, alpha in chosen)
+        said = [f"{away} of {len(chosen)} chosen strengths point away from the direction"] if chosen else []
+        said += [f"{contrast.config.quantity} with its sign turned, since less is better"] if sign < 0 else []
         estimate = replace(_correlation(points, contrast.config.quantity, kind, seed=plan.study.seed), role=role)
+        estimate = replace(estimate, note="; ".join(filter(None, (estimate.note, *said))))
         yield _row(plan, target, contrast, estimate, (f"{kind}:{contrast.name}", "", 0.0))
 
 
