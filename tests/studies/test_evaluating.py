@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from tests.steering.examples import make_vector
-from tests.studies.small_studies import SETTINGS, rows_in
+from tests.studies.small_studies import SETTINGS, pets, rows_in
 from trustrace.core.errors import ConfigError, DataError, ModelError, RunError, TrustraceError, UnsafeFileError
 from trustrace.core.measurements import Estimate, Measurement
+from trustrace.core.statements import Statements
+from trustrace.datasets import catalog
 from trustrace.interventions.edits import add
 from trustrace.interventions.positions import Positions
 from trustrace.interventions.steering import Steering
@@ -25,10 +27,13 @@ from trustrace.models.sources import open_source
 from trustrace.runs.table import as_table, write_table
 from trustrace.steering import files
 from trustrace.steering.vectors import Scales, SteeringVector
-from trustrace.studies.abilities import TaskConfig
-from trustrace.studies.evaluating import SteerOptions, evaluate_model, overview, remarks, steer_options
+from trustrace.studies.abilities import TaskConfig, open_task
+from trustrace.studies.apart import asked_by, without_asked
+from trustrace.studies.evaluating import REFERENCE_TEXTS, SteerOptions, evaluate_model, overview, remarks, steer_options
 from trustrace.studies.settings import Settings
+from trustrace.studies.statements import load_named
 from trustrace.studies.status import read_status
+from trustrace.studies.vectors import residual_norms
 
 READING = TaskConfig(name="world_text", limit=3)
 Row = dict[str, Any]
@@ -213,20 +218,135 @@ def test_prompts_beyond_the_context_fail_their_task_and_no_other(target: Path, t
     assert {row["dataset"] for row in rows_in(tmp_path / "run")} == {"lambada/test"}
 
 
+@pytest.fixture(scope="module")
+def phrases(data_dir: Path) -> Statements:
+    return catalog.load("robustness/world", seed=0, data_dir=data_dir)
+
+
 def test_a_strength_in_the_target_s_norm_is_a_share_of_it(
-    model: LanguageModel, steering: SteerOptions, tmp_path: Path, data_dir: Path
+    model: LanguageModel, steering: SteerOptions, phrases: Statements, tmp_path: Path, data_dir: Path
 ) -> None:
     settings = Settings(device="cpu", data_dir=data_dir)
-    one = replace(steering, alphas=(0.25,), unit="target_norm")
+    made = saved(tmp_path / "v", model, fingerprint=phrases.fingerprint)
+    one = replace(steering, vector=made, alphas=(0.25,), unit="target_norm")
     found = rows_in(evaluate_model(model, [READING], out=tmp_path / "a", settings=settings, steering=one).parent)
     # Half the strength of a vector twice as long in its own units is the same: its own scales do not matter.
-    longer = vector(model, scales=Scales(distance=9.0, within_std=9.0, projection_std=9.0, residual_norm=9.0))
-    files.save([longer], tmp_path / "v.safetensors")
-    other = replace(one, vector=tmp_path / "v.safetensors")
+    scales = Scales(distance=9.0, within_std=9.0, projection_std=9.0, residual_norm=9.0)
+    other = replace(one, vector=saved(tmp_path / "w", model, fingerprint=phrases.fingerprint, scales=scales))
     again = rows_in(evaluate_model(model, [READING], out=tmp_path / "b", settings=settings, steering=other).parent)
     assert [[row["alpha"], row["quantity"], row["value"]] for row in found] == [
         [row["alpha"], row["quantity"], row["value"]] for row in again
     ]
+
+
+@pytest.mark.parametrize("position", ["last", "mean"])
+def test_the_target_s_norm_is_measured_where_the_vector_was_read(
+    model: LanguageModel, phrases: Statements, tmp_path: Path, data_dir: Path, position: Any
+) -> None:
+    settings = Settings(device="cpu", data_dir=data_dir)
+    made = saved(tmp_path / "v", model, fingerprint=phrases.fingerprint, position=position)
+    share = SteerOptions(vector=made, alphas=(0.25,), unit="target_norm")
+    shared = rows_in(evaluate_model(model, [READING], out=tmp_path / "a", settings=settings, steering=share).parent)
+    rows = zip(phrases.texts, phrases.splits, strict=True)
+    texts = [text for text, split in rows if split != "test"][:REFERENCE_TEXTS]
+    norm = residual_norms(model, texts, sites=["block_1"], settings=settings, position=position)["block_1"]
+    raw = SteerOptions(vector=made, alphas=(0.25 * norm,), unit="one")
+    lengths = rows_in(evaluate_model(model, [READING], out=tmp_path / "b", settings=settings, steering=raw).parent)
+    expected = [row["value"] for row in lengths]
+    assert [row["value"] for row in shared] == pytest.approx(expected, rel=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({}, {}, "the fingerprints differ"),
+        ({"dataset": "mine"}, {}, "name its statements with --dataset or --pairs"),
+        ({"dataset": "mine"}, {"dataset": "robustness/defined"}, "was not made of robustness/defined"),
+        ({"position": "last_of_span"}, {"right": True}, "was read at 'last_of_span'"),
+    ],
+)
+def test_a_norm_on_other_statements_than_the_vector_s_is_refused(
+    model: LanguageModel,
+    phrases: Statements,
+    tmp_path: Path,
+    data_dir: Path,
+    changes: dict[str, Any],
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    right = options.pop("right", False)
+    made = saved(tmp_path / "v", model, **changes, **({"fingerprint": phrases.fingerprint} if right else {}))
+    asked = SteerOptions(vector=made, alphas=(1.0,), unit="target_norm", **options)
+    settings = Settings(device="cpu", data_dir=data_dir)
+    with pytest.raises(ConfigError, match=message):
+        evaluate_model(model, [READING], out=tmp_path / "run", settings=settings, steering=asked)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_statements_of_a_vector_of_one_s_own_are_named(model: LanguageModel, tmp_path: Path) -> None:
+    statements = load_named(str(pets(tmp_path / "pets.csv")), settings=SETTINGS, seed=0)
+    made = saved(tmp_path / "v", model, dataset="pets", fingerprint=statements.fingerprint)
+    asked = SteerOptions(vector=made, alphas=(1.0,), unit="target_norm", dataset=str(tmp_path / "pets.csv"))
+    assert evaluate_model(model, [READING], out=tmp_path / "run", settings=SETTINGS, steering=asked).is_file()
+
+
+class Published:
+    """The paper's own questions, half of which are development rows of the set that vectors are made of."""
+
+    task = TaskConfig(name="truthfulqa_mc1", shots=0, limit=12)
+
+    def __init__(self, data_dir: Path) -> None:
+        self.settings = Settings(device="cpu", data_dir=data_dir)
+        self.whole = catalog.load("reliability/defined", seed=0, data_dir=data_dir)
+        opened = open_task(self.task, half="test", settings=self.settings, seed=0, protocol="published")
+        self.apart = without_asked(self.whole, asked_by(opened))
+
+    def evaluated(self, model: LanguageModel, folder: Path, made: Statements, **how: Any) -> Path:
+        path = saved(folder / "v", model, dataset="reliability/defined", fingerprint=made.fingerprint)
+        tasks = how.pop("tasks", [self.task])
+        options = SteerOptions(vector=path, alphas=(1.0,))
+        asked = {"protocol": "published", "steering": options, "settings": self.settings, **how}
+        return evaluate_model(model, tasks, out=folder / "run", **asked)
+
+
+@pytest.fixture(scope="module")
+def published(data_dir: Path) -> Published:
+    return Published(data_dir)
+
+
+def test_a_vector_is_not_asked_the_paper_s_questions_that_it_was_made_of(
+    model: LanguageModel, published: Published, tmp_path: Path
+) -> None:
+    assert len(published.apart) < len(published.whole)
+    with pytest.raises(
+        ConfigError, match=r"of the 12 texts that truthfulqa_mc1 asks under published, such as"
+    ) as refused:
+        published.evaluated(model, tmp_path, published.whole)
+    assert "`trustrace steer`" in str(refused.value)
+    assert "without them" in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_vector_of_unknown_statements_is_not_asked_them_either(
+    model: LanguageModel, published: Published, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="the fingerprints differ"):
+        published.evaluated(model, tmp_path, published.whole.take(range(40)))
+
+
+@pytest.mark.parametrize(
+    ("made", "how"),
+    [
+        ("apart", {}),
+        ("whole", {"half": "development"}),
+        ("whole", {"protocol": "rigorous"}),
+        ("whole", {"tasks": [READING]}),
+    ],
+)
+def test_a_vector_that_has_seen_nothing_of_what_is_asked_is_evaluated(
+    model: LanguageModel, published: Published, tmp_path: Path, made: str, how: dict[str, Any]
+) -> None:
+    assert published.evaluated(model, tmp_path, getattr(published, made), **how).is_file()
 
 
 def test_a_vector_of_another_split_is_not_judged_on_the_test_half(model: LanguageModel, tmp_path: Path) -> None:
@@ -349,6 +469,7 @@ def options(**changes: Any) -> SteerOptions | None:
         ({"alphas": (0.0,)}, "differ from 0"),
         ({"alphas": (1.0, 1.0)}, "from each other"),
         ({"positions": "here"}, "unknown positions 'here'"),
+        ({"dataset": "a.csv", "pairs": Path("b.jsonl")}, "not of both"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:

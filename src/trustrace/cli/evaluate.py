@@ -55,6 +55,10 @@ def evaluate(
         str, typer.Option(help="all, prompt_last+generated, generated, or window:START:STOP.")
     ] = "prompt_last+generated",
     allow: Annotated[list[MismatchName] | None, typer.Option(help="What may differ between source and model.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="The statements the vector was made of, where it is your own file.")
+    ] = None,
+    pairs: Annotated[Path | None, typer.Option(help="The alignment pairs the vector was made of.")] = None,
     truth: Annotated[list[str] | None, typer.Option(help="A judge of truth; see `trustrace judge`.")] = None,
     info: Annotated[list[str] | None, typer.Option(help="A judge of informativeness.")] = None,
     classifier: Annotated[str | None, typer.Option(help="Who says what is toxic; see `trustrace toxicity`.")] = None,
@@ -95,6 +99,8 @@ def evaluate(
         layer=layer,
         positions=positions,
         allow=tuple(one.value for one in allow or ()),
+        dataset=dataset,
+        pairs=pairs,
     )
     loaded = load_model(model, revision=revision, settings=settings, dtype=dtype, trust_remote_code=trust_remote_code)
     judging = EndpointOptions(max_tokens_spent=token_cap)

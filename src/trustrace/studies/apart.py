@@ -4,14 +4,19 @@ Under ``rigorous`` a question and its statements stand in one half. The paper's 
 half of them are development rows of our sets, and have to leave before a vector is made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from trustrace.core.errors import ConfigError, DataError
 from trustrace.core.statements import Statements
 from trustrace.datasets.grouping import normalise
 from trustrace.evaluation.binary import BinaryTask
 from trustrace.evaluation.outcomes import Task
 from trustrace.evaluation.toxigen import ToxiGen
 from trustrace.evaluation.truthfulqa import TruthfulQAChoice, TruthfulQAGeneration
+from trustrace.steering.vectors import SteeringVector
+from trustrace.studies.settings import Settings
+from trustrace.studies.vectors import load_contrast
 
 
 def asked_by(task: Task) -> tuple[str, ...]:
@@ -36,6 +41,57 @@ def without_asked(statements: Statements, asked: Sequence[str]) -> Statements:
     }
     rows = zip(statements.groups, statements.splits, strict=True)
     return statements.take([row for row, (group, split) in enumerate(rows) if split == "test" or group not in held])
+
+
+def made_of(
+    vector: SteeringVector, *, dataset: str | None, pairs: Path | None, settings: Settings, asked: Sequence[str] = ()
+) -> Statements:
+    """The statements that `vector` was made of, read again.
+
+    They are those of the shipped set that the vector names, or of the `dataset` or the `pairs` that are named here; whole, or less the
+    groups that hold one of the `asked` texts, as a steering study takes them.
+
+    Raises:
+        ConfigError: they cannot be read, or differ from what the vector was made of.
+    """
+    named = dataset if dataset or pairs else vector.dataset
+    try:
+        whole = load_contrast(dataset=named, pairs=pairs, settings=settings, seed=vector.seed)
+    except (ConfigError, DataError) as error:
+        raise ConfigError(
+            f"what {vector.key} was made of, {pairs or named}, cannot be read ({error}); name its statements with --dataset or --pairs, as "
+            "for `trustrace vectors build`"
+        ) from error
+    for statements in (whole, without_asked(whole, asked)) if asked else (whole,):
+        if statements.fingerprint == vector.fingerprint:
+            return statements
+    raise ConfigError(
+        f"{vector.key} was not made of {pairs or named} as it is read now with seed {vector.seed}: the fingerprints differ "
+        f"({vector.fingerprint[:12]} and {whole.fingerprint[:12]}); name its statements with --dataset or --pairs, or build it again"
+    )
+
+
+def require_unasked(vector: SteeringVector, statements: Statements, asked: Mapping[str, Sequence[str]]) -> None:
+    """Do nothing where no development row of `statements`, which `vector` was made of, holds what a task asks.
+
+    Args:
+        vector: For the message.
+        statements: What it was made of.
+        asked: The texts of each task, by its name.
+
+    Raises:
+        ConfigError: some do.
+    """
+    rows = zip(statements.texts, statements.splits, strict=True)
+    development = [normalise(text) for text, split in rows if split != "test"]
+    for task, texts in asked.items():
+        held = [text for text in texts if any(normalise(text) in row for row in development)]
+        if held:
+            raise ConfigError(
+                f"{vector.key} was made of {len(held)} of the {len(texts)} texts that {task} asks under published, such as {held[0]!r}: "
+                "its score would be of what it has seen; `trustrace steer` with `protocol: published` leaves them out before a "
+                "vector is made; or build the vector of a file without them, or evaluate under rigorous"
+            )
 
 
 def _holds(text: str, wanted: set[str]) -> bool:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from trustrace.core.errors import ConfigError, DataError, EndpointError, MissingExtraError, RunError
+from trustrace.core.errors import ConfigError, EndpointError, MissingExtraError, RunError
 from trustrace.core.measurements import Measurement, Protocol
 from trustrace.core.progress import Progress, silent
+from trustrace.core.sites import POSITIONS, Position
 from trustrace.core.statements import Statements
 from trustrace.evaluation.outcomes import Task
 from trustrace.interventions.applying import Strength, applied, require_target
@@ -26,9 +27,9 @@ from trustrace.steering import files
 from trustrace.steering.fit import Mismatch
 from trustrace.steering.vectors import CONTROLS, SteeringVector
 from trustrace.studies.abilities import Half, TaskConfig, open_task
+from trustrace.studies.apart import asked_by, made_of, require_unasked
 from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.settings import Settings
-from trustrace.studies.statements import load_named
 from trustrace.studies.task_facts import inputs_of
 from trustrace.studies.trace import UNIT_ERRORS
 from trustrace.studies.vectors import residual_norms
@@ -57,6 +58,8 @@ class SteerOptions:
         site: Where it acts; where it was found if not given.
         positions: Which tokens it acts on.
         allow: Differences between source and target that are known to be harmless.
+        dataset: The labelled statements that the vector was made of, where its own name for them says too little: a file.
+        pairs: The alignment pairs that it was made of.
     """
 
     vector: Path
@@ -65,6 +68,8 @@ class SteerOptions:
     site: str | None = None
     positions: Positions = Positions()  # noqa: RUF009 - it is frozen
     allow: tuple[Mismatch, ...] = ()
+    dataset: str | None = None
+    pairs: Path | None = None
 
 
 def evaluate_model(
@@ -86,7 +91,7 @@ def evaluate_model(
         The path of the tidy table: all that `out` holds, what was asked for on other days too. Samples lie in the folder of each unit.
 
     Raises:
-        ConfigError: there is no task, or a strength is not finite.
+        ConfigError: there is no task, a strength is not finite, or the vector was made of what a task asks.
         ModelError: the vector does not fit the model.
         RunError: `out` belongs to something else, or a task failed; what is finished is in the table all the same.
     """
@@ -97,7 +102,10 @@ def evaluate_model(
         )
     asked = [inputs_of(task, settings=settings) for task in tasks]
     conventions = Conventions(protocol=protocol, seed=seed, positions=steering.positions if steering else Positions())
-    versions = (PLAIN, *_steered(model, steering, settings, half=half, seed=seed)) if steering else (PLAIN,)
+    versions: tuple[Version, ...] = (PLAIN,)
+    if steering:
+        questions = _published_questions(tasks, settings, seed) if (half, protocol) == ("test", "published") else {}
+        versions += _steered(model, steering, settings, half=half, seed=seed, asked=questions)
     study = _described(model, versions, half=half, conventions=conventions)
     units = [_unit(task, facts, study) for task, facts in zip(tasks, asked, strict=True)]
     with Ledger.open(out, study=study) as ledger:
@@ -133,12 +141,16 @@ def steer_options(
     layer: int | None,
     positions: str,
     allow: tuple[Mismatch, ...],
+    dataset: str | None = None,
+    pairs: Path | None = None,
 ) -> SteerOptions | None:
     """The options of a command line; None where it names no vector.
 
     Raises:
-        ConfigError: a vector without a strength, a strength without a vector, or positions of no meaning.
+        ConfigError: a vector without a strength, a strength without a vector, two sources of one vector, or positions of no meaning.
     """
+    if dataset and pairs:
+        raise ConfigError("a vector was made of --dataset or of --pairs, not of both; name one")
     if vector is None and not alphas:
         return None
     if vector is None or not alphas:
@@ -155,6 +167,8 @@ def steer_options(
         site=None if layer is None else f"block_{layer}",
         positions=Positions.parse(positions),
         allow=allow,
+        dataset=dataset,
+        pairs=pairs,
     )
 
 
@@ -249,9 +263,24 @@ def _run(
     return rows, samples_of(versions, outcomes, dataset)
 
 
+def _published_questions(tasks: Sequence[TaskConfig], settings: Settings, seed: int) -> dict[str, tuple[str, ...]]:
+    """What each task asks under ``published``, which halves its items otherwise than our sets are; nothing for tasks of no labelled set."""
+    # A judge says nothing of what is asked, and may take long to load.
+    plain = [task.model_copy(update={"truth": (), "info": ()}) for task in tasks]
+    opened = (open_task(task, half="test", settings=settings, seed=seed, protocol="published") for task in plain)
+    texts = {task.title: asked_by(one) for task, one in zip(tasks, opened, strict=True)}
+    return {title: found for title, found in texts.items() if found}
+
+
 def _steered(
-    model: LanguageModel, steering: SteerOptions, settings: Settings, *, half: Half, seed: int
-) -> list[Version]:
+    model: LanguageModel,
+    steering: SteerOptions,
+    settings: Settings,
+    *,
+    half: Half,
+    seed: int,
+    asked: Mapping[str, Sequence[str]],
+) -> tuple[Version, ...]:
     """One version for each strength."""
     vector = _one_vector(steering.vector)
     site = steering.site or vector.site
@@ -261,8 +290,14 @@ def _steered(
             f"{vector.key} was made of the development half by seed {vector.seed}, and the test half by seed {seed} is another: it holds "
             f"statements that the vector was made of; evaluate with --seed {vector.seed}"
         )
-    norm = _target_norm(model, vector, site, settings) if steering.unit == "target_norm" else float("nan")
-    return [
+    norm = float("nan")
+    if asked or steering.unit == "target_norm":
+        texts = [text for one in asked.values() for text in one]
+        statements = made_of(vector, dataset=steering.dataset, pairs=steering.pairs, settings=settings, asked=texts)
+        require_unasked(vector, statements, asked)
+        if steering.unit == "target_norm":
+            norm = _target_norm(model, vector, statements, site, settings)
+    return tuple(
         Version(
             vector=vector.key,
             site=site,
@@ -271,19 +306,26 @@ def _steered(
             role="control" if vector.kind in CONTROLS else "measured",
         )
         for alpha in steering.alphas
-    ]
+    )
 
 
-def _target_norm(model: LanguageModel, vector: SteeringVector, site: str, settings: Settings) -> float:
-    """The median norm of the model's residual stream on the statements that the vector was made of, as a steering study measures it."""
-    try:
-        statements = load_named(vector.dataset, settings=settings, seed=vector.seed)
-    except (ConfigError, DataError) as error:
+def _target_norm(
+    model: LanguageModel, vector: SteeringVector, statements: Statements, site: str, settings: Settings
+) -> float:
+    """The median norm of the model's residual stream where the vector was read, as a steering study measures it."""
+    if vector.position not in (*POSITIONS, ""):
         raise ConfigError(
-            f"the unit target_norm is measured on {vector.dataset}, which cannot be read ({error}); use another --unit"
-        ) from error
-    texts = reference_texts(statements)
-    return residual_norms(model, texts, sites=[site], settings=settings, truncation="left")[site]
+            f"{vector.key} was read at {vector.position!r}, where the unit target_norm is not measured; use another --unit"
+        )
+    norms = residual_norms(
+        model,
+        reference_texts(statements),
+        sites=[site],
+        position=cast("Position", vector.position or "last"),
+        settings=settings,
+        truncation="left",
+    )
+    return norms[site]
 
 
 def reference_texts(statements: Statements) -> tuple[str, ...]:
