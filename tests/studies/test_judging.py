@@ -49,7 +49,8 @@ def test_each_name_opens_its_judge(tmp_path, data_dir):
     tiny.save(tmp_path / "model", "llama")
     local = judging.open_judge(f"hf:{tmp_path / 'model'}", settings=settings)
     assert isinstance(local, LanguageModelJudge)
-    assert 0 < local.probabilities([PAIR])[0] < 1
+    # It says neither yes nor no: it knows nothing.
+    assert np.isnan(local.probabilities([PAIR])[0])
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,8 @@ def test_a_local_model_is_checked_on_a_few_answers_and_its_quality_found_again(t
     assert folder.is_relative_to(tmp_path / "cache")
     found = quality_of(judging.open_judge(text, aspect="info", settings=settings))
     assert found is not None
-    # Random weights know nothing.
-    assert found.auroc_lower < 0.5 < found.auroc_upper
+    # Random weights say neither yes nor no: no verdict is made of that.
+    assert (found.n, found.abstained) == (0, 1.0)
+    assert np.isnan(found.accuracy)
     assert "not known" in json.loads((folder / "quality.json").read_text())["note"]
     assert np.isfinite(found.bias)

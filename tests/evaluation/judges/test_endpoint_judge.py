@@ -113,6 +113,14 @@ def test_log_probabilities_without_yes_and_no_are_no_verdict():
     assert read_log_probs({" yes": -1.0, "Yes": -1.0, " no": -1.0}) == pytest.approx(2 / 3)
 
 
+def test_a_next_word_that_is_neither_is_no_verdict_however_the_two_compare():
+    assert math.isnan(read_log_probs({" The": -0.01, " no": -12.0}))
+    assert math.isnan(read_log_probs({" yes": -12.0, " no": -13.0}))
+    # A twentieth is the least: 0.02 + 0.03 counts, 0.02 + 0.029 does not.
+    assert read_log_probs({" yes": math.log(0.02), " no": math.log(0.0301)}) == pytest.approx(0.02 / 0.0501)
+    assert math.isnan(read_log_probs({" yes": math.log(0.02), " no": math.log(0.0299)}))
+
+
 def test_what_the_journal_holds_is_not_asked_again_and_equal_pairs_once(judge, httpserver):
     asked = []
 

@@ -30,7 +30,7 @@ def model_of(family, *, merges, adds_bos=False):
 @pytest.mark.parametrize(("aspect", "end"), [("truth", "True:"), ("info", "Helpful:")])
 def test_it_says_what_the_logits_after_the_prompt_say_of_yes_and_no(family, merges, adds_bos, aspect, end):
     model = model_of(family, merges=merges, adds_bos=adds_bos)
-    judge = LanguageModelJudge(model=model, aspect=aspect, name="tiny")
+    judge = LanguageModelJudge(model=model, aspect=aspect, name="tiny", least_mass=0.0)
     expected = []
     for pair in PAIRS:
         prompt = model.tokenizer(f"Q: {pair.question}\nA: {pair.answer}\n{end}").input_ids
@@ -50,12 +50,32 @@ def test_it_says_what_the_logits_after_the_prompt_say_of_yes_and_no(family, merg
 
 def test_a_pair_that_is_too_long_is_not_judged_and_the_others_are():
     model = model_of("gpt_neox", merges=True)
-    judge = LanguageModelJudge(model=model, aspect="truth", name="tiny")
+    judge = LanguageModelJudge(model=model, aspect="truth", name="tiny", least_mass=0.0)
     said = judge.probabilities([PAIRS[0], Answered("What?", "word " * model.max_tokens)])
     assert np.isnan(said).tolist() == [False, True]
     np.testing.assert_allclose(said[0], judge.probabilities(PAIRS[:1])[0], atol=1e-6)
     assert np.isnan(judge.probabilities([Answered("What?", "word " * model.max_tokens)])).all()
     assert len(judge.probabilities([])) == 0
+
+
+def leaning(towards: float) -> LanguageModel:
+    """A model whose next word is " yes" or " no" so many nats more often than by chance."""
+    model = model_of("gpt_neox", merges=True)
+    words = [model.tokenizer(word, add_special_tokens=False).input_ids[0] for word in (" yes", " no")]
+    head = model.module.get_output_embeddings()
+    bias = torch.zeros(head.out_features)
+    bias[words] = towards
+    head.bias = torch.nn.Parameter(bias)
+    return model
+
+
+def test_a_model_that_says_neither_yes_nor_no_has_no_verdict():
+    def verdicts(model):
+        return LanguageModelJudge(model=model, aspect="truth", name="tiny").probabilities(PAIRS)
+
+    assert np.isnan(verdicts(leaning(0.0))).all()
+    trained = LanguageModelJudge(model=leaning(0.0), aspect="truth", name="tiny", least_mass=0.0)
+    np.testing.assert_allclose(verdicts(leaning(9.0)), trained.probabilities(PAIRS), atol=1e-5)
 
 
 def test_a_model_of_several_versions_is_no_judge():

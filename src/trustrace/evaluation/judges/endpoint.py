@@ -18,7 +18,7 @@ from trustrace.core.errors import ConfigError, EndpointError
 from trustrace.core.progress import Progress, silent
 from trustrace.datasets.journal import Entry, appending, read_journal
 from trustrace.evaluation.endpoint import Completion, Endpoint, NextToken
-from trustrace.evaluation.judges.judge import Answered, Aspect, judge_prompt
+from trustrace.evaluation.judges.judge import LEAST_MASS, Answered, Aspect, judge_prompt
 
 Mode = Literal["completions", "chat"]
 """``completions``: the prompt of fine-tuned judges, read by the probabilities of " yes" and " no". ``chat``: the question put in words."""
@@ -76,7 +76,8 @@ class EndpointJudge:
         """P(yes) of each answer; by chat 1 or 0. NaN where the answer is neither yes nor no.
 
         By ``completions`` it is p(yes) / (p(yes) + p(no)) over the listed tokens, a word that is not among them counting as 0: the listed
-        word is at least as likely, so that the verdict is right whatever was left off.
+        word is at least as likely, so that the verdict is right whatever was left off. NaN where both together are less likely than
+        :data:`~trustrace.evaluation.judges.judge.LEAST_MASS`.
 
         Raises:
             EndpointError: the endpoint cannot be reached, answers nonsense, or the limit of tokens is reached; what was answered is kept.
@@ -165,18 +166,18 @@ def read_verdict(text: str) -> float:
 
 
 def read_log_probs(log_probs: dict[str, float]) -> float:
-    r"""The share of yes in the probability of yes and no together; NaN where neither is listed.
+    r"""The share of yes in the probability of yes and no together; NaN where these are hardly what comes next.
 
     Example:
-        >>> read_log_probs({" yes": -1.0, " no": -1.0, "\n": -3.0})
-        0.5
+        >>> [read_log_probs({" yes": value, " no": value, "\n": -3.0}) for value in (-1.0, -9.0)]
+        [0.5, nan]
     """
     found = {
         word: sum(math.exp(value) for token, value in log_probs.items() if token.strip().lower() == word)
         for word in _VERDICTS
     }
     total = sum(found.values())
-    return found["yes"] / total if total > 0 else math.nan
+    return found["yes"] / total if total >= LEAST_MASS else math.nan
 
 
 def _while_affordable(prompts: Sequence[str], spent: list[int], limit: int | None) -> Iterator[str]:

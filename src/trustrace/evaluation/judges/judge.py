@@ -20,6 +20,10 @@ SUFFIX: dict[Aspect, str] = {"truth": "True:", "info": "Helpful:"}
 YES, NO = " yes", " no"
 """What a fine-tuned judge says next."""
 
+LEAST_MASS = 0.05
+"""The least probability of yes and no together that is a verdict. A judge that was fine-tuned on the two says hardly anything else; where
+nineteen of twenty next words are others it is not answering, and which of the two is the likelier is chance."""
+
 
 @dataclass(frozen=True)
 class Answered:

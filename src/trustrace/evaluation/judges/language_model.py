@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from trustrace.core.errors import ConfigError
 from trustrace.core.progress import Progress, silent
-from trustrace.evaluation.judges.judge import NO, YES, Answered, Aspect, judge_prompt
+from trustrace.evaluation.judges.judge import LEAST_MASS, NO, YES, Answered, Aspect, judge_prompt
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.likelihood import encode_pair, likelihoods
 
@@ -28,12 +28,14 @@ class LanguageModelJudge:
         aspect: What it judges.
         name: What it is called.
         batch_tokens: Tokens in one forward pass; None is what suits the device.
+        least_mass: The least p(" yes") + p(" no") that is a verdict.
     """
 
     model: LanguageModel
     aspect: Aspect
     name: str
     batch_tokens: int | None = None
+    least_mass: float = LEAST_MASS
 
     def __post_init__(self) -> None:
         if self.model.variants != 1:
@@ -42,7 +44,7 @@ class LanguageModelJudge:
             )
 
     def probabilities(self, pairs: Sequence[Answered], *, progress: Progress = silent) -> Float64[np.ndarray, " item"]:
-        """P(yes) of each answer; NaN where question and answer are longer than the model's context."""
+        """P(yes) of each answer; NaN where it says neither, or where they are longer than the model's context."""
         found = np.full(len(pairs), np.nan)
         encoded = [
             [encode_pair(self.model, judge_prompt(pair, self.aspect), word) for word in (YES, NO)] for pair in pairs
@@ -62,5 +64,6 @@ class LanguageModelJudge:
             progress=progress,
         )
         totals = np.array([one.total for one in scored]).reshape(len(fits), 2)
-        found[fits] = 1 / (1 + np.exp(totals[:, 1] - totals[:, 0]))
+        mass = np.exp(totals).sum(axis=1)
+        found[fits] = np.where(mass >= self.least_mass, 1 / (1 + np.exp(totals[:, 1] - totals[:, 0])), np.nan)
         return found
