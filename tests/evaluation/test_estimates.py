@@ -73,6 +73,31 @@ def test_undefined_items_are_left_out_and_counted() -> None:
     assert (found.n, found.note) == (3, "by hand; 1 of 4 items undefined")
 
 
+@pytest.mark.parametrize("statistic", ["exp_ratio", "ratio"])
+def test_an_infinite_loss_is_an_infinite_number_and_is_not_left_out(statistic: Statistic) -> None:
+    plain = np.column_stack([np.arange(1.0, 6.0), np.full(5, 2.0)])
+    broken = plain.copy()
+    broken[3, 0] = np.inf
+    (found,) = estimates(outcome(graded(broken, statistic=statistic)), seed=0)
+    assert (found.value, found.n, found.note) == (math.inf, 5, "")
+    assert all(map(math.isnan, (found.lower, found.upper)))
+    for after, before, sign in ((broken, plain, 1), (plain, broken, -1)):
+        one, other = (outcome(graded(values, statistic=statistic)) for values in (after, before))
+        change, p = changes(one, other, seed=0)
+        assert (change.value, change.n) == (sign * math.inf, 5)
+        assert math.isnan(p.value)
+
+
+def test_a_loss_too_large_for_an_exponential_is_infinite_too() -> None:
+    (found,) = estimates(outcome(graded(np.array([[4e3, 1.0], [5e3, 1.0]]), statistic="exp_ratio")), seed=0)
+    assert found.value == math.inf
+
+
+def test_an_infinite_part_of_a_mean_is_left_out_and_counted() -> None:
+    (found,) = estimates(outcome(graded([1.0, math.inf, 0.0])), seed=0)
+    assert (found.value, found.note) == (0.5, "1 of 3 items undefined")
+
+
 def test_no_defined_item_is_an_undefined_number() -> None:
     (found,) = estimates(outcome(graded([np.nan, np.nan])), seed=0)
     assert math.isnan(found.value)

@@ -152,11 +152,12 @@ class Prescribed:
         self.asked.append(model.variants)
         return [self._outcome(value) for value in self.values[start : start + model.variants]]
 
-    def _outcome(self, value: float) -> Outcome:
+    def _outcome(self, value: Any) -> Outcome:
+        """`value` is that of every item, or a list of the items' own."""
         graded = Graded(
             quantity=self.quantity,
             method="list",
-            values=np.full((4, 1), float(value)),
+            values=np.broadcast_to(np.asarray(value, dtype=np.float64).reshape(-1, 1), (4, 1)),
             groups=tuple("abcd"),
             better=self.better,
         )
@@ -172,7 +173,7 @@ def searched(
     model: LanguageModel,
     versions: Sequence[Version],
     *,
-    perplexities: Sequence[float],
+    perplexities: Sequence[Any],
     scores: Sequence[float],
     better: Better = "higher",
     **bounds: Any,
@@ -247,6 +248,23 @@ def test_what_costs_more_perplexity_than_allowed_is_not_even_tried(
     assert measured == {(version.site, version.alpha) for version in versions}
 
 
+def test_a_version_that_has_no_perplexity_where_the_plain_model_has_one_is_not_allowed(model: LanguageModel) -> None:
+    versions = versions_of(vectors(), study(), NORMS)
+    # The one item that is left is the easiest; an item that the plain model has none of either costs nobody.
+    costs = [[4, 4, 4, NAN], [1, NAN, NAN, NAN], [1, 1, NAN, NAN], [4, 4, 4, NAN], [3, 3, 3, 3]]
+    found, task = searched(model, versions, perplexities=costs, scores=[0.5, 0.9, 0.6], ratio=1.5)
+    assert sum(task.asked) == 3
+    tried = {(row.site, row.alpha) for row in found.rows if row.dataset == "stereoset/development"}
+    assert tried == {(version.site, version.alpha) for version in versions[2:]}
+
+
+@pytest.mark.parametrize("bounds", [{"ratio": 1.5}, {"ratio": None, "bound": None}])
+def test_an_infinite_perplexity_is_never_allowed(model: LanguageModel, bounds: dict[str, Any]) -> None:
+    versions = versions_of(vectors(), study(alphas=[-1.0]), NORMS)
+    _, task = searched(model, versions, perplexities=[4, math.inf, 4], scores=[0.5, 0.9], **bounds)
+    assert sum(task.asked) == 2
+
+
 def test_of_equals_the_weakest_is_chosen_and_what_has_no_number_never(model: LanguageModel) -> None:
     versions = versions_of(vectors(), study(alphas=[1.0, -0.25, 0.5]), NORMS)
     found, _ = searched(model, versions, perplexities=[4] * 7, scores=[0.5, 0.9, 0.9, 0.9, NAN, 0.1, 0.2])
@@ -256,8 +274,9 @@ def test_of_equals_the_weakest_is_chosen_and_what_has_no_number_never(model: Lan
 
 
 def test_an_unsteered_model_without_perplexity_bounds_nothing(model: LanguageModel) -> None:
-    with pytest.raises(MeasurementError, match="unsteered model has no perplexity"):
-        searched(model, versions_of(vectors(), study(), NORMS), perplexities=[NAN, 4, 4, 4, 4], scores=[0.5] * 5)
+    for cost in (NAN, math.inf):
+        with pytest.raises(MeasurementError, match="unsteered model has no perplexity"):
+            searched(model, versions_of(vectors(), study(), NORMS), perplexities=[cost, 4, 4, 4, 4], scores=[0.5] * 5)
 
 
 def test_the_plain_model_s_own_rows_are_recorded_elsewhere_and_changes_are_against_it(model: LanguageModel) -> None:

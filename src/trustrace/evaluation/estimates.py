@@ -16,7 +16,7 @@ from trustrace.core.draws import generator
 from trustrace.core.errors import AlignmentError
 from trustrace.core.intervals import percentile_interval
 from trustrace.core.measurements import Estimate, Role
-from trustrace.evaluation.outcomes import Graded, Outcome
+from trustrace.evaluation.outcomes import Graded, Outcome, Statistic
 from trustrace.evaluation.statistics import SUMS, GroupWeights, Items, Values
 
 DRAWS = 1000
@@ -26,6 +26,8 @@ RANK_EXCHANGES = 500
 """Ranks and correlations are computed anew for each exchange, so fewer are drawn."""
 
 _TIE = 1e-12
+
+_RATIOS: tuple[Statistic, ...] = ("ratio", "exp_ratio")
 
 
 def estimates(outcome: Outcome, *, seed: int, draws: int = DRAWS, role: Role = "measured") -> list[Estimate]:
@@ -69,6 +71,11 @@ def changes(
     return found
 
 
+def undefined_beside(graded: Graded, before: Graded) -> int:
+    """How many items `before` has a value of and `graded` has none of."""
+    return int((_defined(before) & ~_defined(graded)).sum())
+
+
 def value_of(graded: Graded) -> float:
     """The number alone; NaN where no item is defined."""
     return _items(graded).value
@@ -77,7 +84,8 @@ def value_of(graded: Graded) -> float:
 def _estimate(graded: Graded, *, seed: int, draws: int, role: Role) -> Estimate:
     items = _items(graded)
     lower, upper = float("nan"), float("nan")
-    if items.n_groups > 1:
+    # Resamples of an infinite number are infinite or lack what made it so.
+    if items.n_groups > 1 and not np.isinf(items.value):
         resampled = _interval(items.weighed(_resamples(items.n_groups, draws=draws, seed=seed)), items.n_groups)
         lower, upper = _honest(items, resampled)
     return Estimate(
@@ -94,7 +102,7 @@ def _estimate(graded: Graded, *, seed: int, draws: int, role: Role) -> Estimate:
 
 
 def _change(graded: Graded, before: Graded, *, seed: int, draws: int, exchanges: int, role: Role) -> list[Estimate]:
-    both = _defined(graded.values) & _defined(before.values)
+    both = _defined(graded) & _defined(before)
     after, plain = _items(graded, both), _items(before, both)
     row = partial(
         Estimate,
@@ -105,8 +113,8 @@ def _change(graded: Graded, before: Graded, *, seed: int, draws: int, exchanges:
         note=_note(graded, after),
     )
     observed = after.value - plain.value
-    if after.n_groups < 2:
-        # Nothing can be resampled or exchanged against anything.
+    if after.n_groups < 2 or np.isinf(after.value) or np.isinf(plain.value):
+        # Nothing can be resampled or exchanged against anything, or all of it is infinite.
         return [
             row(quantity=f"{graded.quantity}_change", value=observed),
             row(quantity=f"{graded.quantity}_change_p", value=float("nan")),
@@ -133,12 +141,18 @@ def _exchanged(after: Items, plain: Items, observed: float, *, exchanges: int, s
 
 
 def _items(graded: Graded, kept: Bool[np.ndarray, " item"] | None = None) -> Items:
-    defined = _defined(graded.values) if kept is None else kept
+    defined = _defined(graded) if kept is None else kept
     return Items.of(graded.values, graded.groups, defined, graded.statistic)
 
 
-def _defined(values: Values) -> Bool[np.ndarray, " item"]:
-    return np.asarray(np.isfinite(values).all(axis=1))
+def _defined(graded: Graded) -> Bool[np.ndarray, " item"]:
+    """Which items have a value. An infinite loss is one: a perplexity without it would be that of an easier text."""
+    undefined = np.isnan if graded.statistic in _RATIOS else _is_not_finite
+    return np.asarray(~undefined(graded.values).any(axis=1))
+
+
+def _is_not_finite(values: Values) -> Bool[np.ndarray, "item part"]:
+    return np.asarray(~np.isfinite(values))
 
 
 def _resamples(n_groups: int, *, draws: int, seed: int) -> GroupWeights:

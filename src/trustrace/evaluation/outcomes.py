@@ -27,7 +27,8 @@ class Graded:
     Attributes:
         quantity: What it is: ``truth``, ``toxic``, ``accuracy``, ``perplexity`` ...
         method: Who or what graded: a judge's name, ``log_probability``, ``parsed`` ...
-        values: The parts of each item; NaN where the item has none, and then it is left out and counted in the note.
+        values: The parts of each item; NaN where the item has none, and then it is left out and counted in the note. An infinite part of a
+            `ratio` or `exp_ratio` is a value, elsewhere it is none.
         groups: The group of each item: the unit of resampling.
         statistic: How items become a number.
         better: In which direction the model is better.

@@ -119,7 +119,7 @@ def _columns(values: Values, statistic: Statistic) -> Float64[np.ndarray, "item 
 
 def _of_totals(totals: Float64[np.ndarray, "draw column"], statistic: Statistic) -> Draws:
     parts, counts = totals[:, :-1], totals[:, -1]
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         match statistic:
             case "mean":
                 return np.asarray(parts[:, 0] / counts)

@@ -11,7 +11,7 @@ from trustrace.core.draws import generator
 from trustrace.core.errors import ConfigError, MeasurementError
 from trustrace.core.measurements import Measurement
 from trustrace.core.progress import Progress
-from trustrace.evaluation.estimates import value_of
+from trustrace.evaluation.estimates import undefined_beside, value_of
 from trustrace.evaluation.outcomes import Better, Graded, Outcome, Task
 from trustrace.interventions.applying import applied, length_of
 from trustrace.interventions.edits import Edit
@@ -107,7 +107,7 @@ def search(
 
     every = [PLAIN, *versions]
     costs = run(every, perplexity)
-    allowed = _allowed([_perplexity(outcome) for outcome in costs], study.perplexity)
+    allowed = _allowed([_perplexity(outcome, costs[0]) for outcome in costs], study.perplexity)
     kept = [version for version, fine in zip(every, allowed, strict=True) if fine]
     is_the_same = contrast.task == study.perplexity.task
     outcomes = [cost for cost, fine in zip(costs, allowed, strict=True) if fine] if is_the_same else run(kept, task)
@@ -157,20 +157,21 @@ def run_in_parts(
     return found
 
 
-def _perplexity(outcome: Outcome) -> float:
-    found = [value_of(graded) for graded in outcome.graded if graded.quantity == "perplexity"]
-    if not found:
-        raise ConfigError(f"{outcome.dataset} gives no perplexity; name a task that does, such as lambada")
-    return found[0]
+def _perplexity(outcome: Outcome, plain: Outcome) -> float:
+    """NaN where an item has none that the plain model has: of the others alone it would be that of an easier text."""
+    for graded, before in zip(outcome.graded, plain.graded, strict=True):
+        if graded.quantity == "perplexity":
+            return math.nan if undefined_beside(graded, before) else value_of(graded)
+    raise ConfigError(f"{outcome.dataset} gives no perplexity; name a task that does, such as lambada")
 
 
 def _allowed(perplexities: Sequence[float], config: PerplexityConfig) -> list[bool]:
-    """Whether each version costs little enough; the first, unsteered one always does."""
+    """Whether each version costs little enough; the first, unsteered one always does, and what has no finite cost never."""
     bounds = [config.bound, config.ratio and config.ratio * perplexities[0]]
     least = min((bound for bound in bounds if bound is not None), default=math.inf)
-    if math.isnan(perplexities[0]):
+    if not math.isfinite(perplexities[0]):
         raise MeasurementError("the unsteered model has no perplexity, so that nothing can be bounded by it")
-    return [place == 0 or value <= least for place, value in enumerate(perplexities)]
+    return [place == 0 or (math.isfinite(value) and value <= least) for place, value in enumerate(perplexities)]
 
 
 def _best(versions: Sequence[Version], graded: Sequence[Graded]) -> tuple[Version, ...]:
