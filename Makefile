@@ -10,7 +10,7 @@ INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(if $(PIP_FIND_L
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench docs paper-desk clean
 
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,15 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/uv
 
 demo: $(RUNTIME)  ## Pre-train a small model in the controlled world, trace it, open the report.
 	$(BIN)/trustrace demo --out runs/demo
+
+paper-desk: demo  ## Every study of the paper at the size of a desk, on the series and the assistant that the demo makes.
+	$(BIN)/trustrace dynamics runs/demo/trace --site block_2
+	$(BIN)/trustrace finetune studies/desk/finetune.yaml --out runs/desk-finetune
+	$(BIN)/trustrace proxy-tune studies/desk/proxy_tune.yaml --out runs/desk-proxy
+	$(BIN)/trustrace report runs/desk-proxy
+	$(BIN)/trustrace compare runs/demo/steer runs/desk-finetune runs/desk-proxy --out runs/desk-compare --quantity accuracy --quantity auroc --quantity perplexity
+	$(BIN)/trustrace paper compare runs/demo/trace runs/demo/steer runs/desk-finetune --out runs/desk-compare/paper.md
+	$(BIN)/trustrace report runs/demo/trace
 
 test: $(STAMP)  ## The whole test suite.
 	$(BIN)/python -m pytest -n 2 -q

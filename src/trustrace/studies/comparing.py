@@ -23,6 +23,7 @@ from trustrace.studies.steer_relations import CHOSEN
 
 TEST = "/test"
 CHANGE, P_VALUE = "_change", "_change_p"
+_OF_TWO = (CHANGE, P_VALUE, "_over_expert", "_over_expert_p")
 PLAIN = "as it is"
 """The system of a model to which nothing is done."""
 
@@ -261,7 +262,7 @@ def _letters(runs: Sequence[_Run]) -> dict[tuple[str, str], str]:
 def _compared(run: _Run, letters: Mapping[tuple[str, str], str], quantities: Sequence[str]) -> Iterator[Compared]:
     placed = {_place(row): row for row in run.rows}
     for row in run.rows:
-        if row.quantity.endswith((CHANGE, P_VALUE)) or (quantities and row.quantity not in quantities):
+        if row.quantity.endswith(_OF_TWO) or (quantities and row.quantity not in quantities):
             continue
         if row.site and run.won is not None and (row.checkpoint, row.vector, row.site, row.alpha) not in run.won:
             continue

@@ -54,6 +54,22 @@ def compared(folder: Path, *rows: Measurement, as_: str = "") -> Comparison:
     return compare([f"{as_}{folder}"])
 
 
+def test_cells_of_a_column_are_graded_alike(tmp_path: Path) -> None:
+    """Parsed answers of one model beside probabilities of another would look like an effect."""
+    parsed, likely = replace(ROW, method="parsed", value=0.9), replace(ROW, value=0.5)
+    found = compared(tmp_path, parsed, likely, steered(EARLY, value=0.6))
+    assert (cell(found, "plain", "Truth")["ours"], cell(found, "early", "Truth")["ours"]) == (0.5, 0.6)
+
+
+def test_rows_of_a_fine_tuning_run_stand_in_their_own_rows(tmp_path: Path) -> None:
+    rows = [
+        ROW,
+        *(replace(ROW, vector=f"{who}:truthfulqa", value=value) for who, value in (("full", 0.6), ("lora", 0.5))),
+    ]
+    found = compared(tmp_path, *rows)
+    assert [cell(found, who, "Truth")["ours"] for who in ("plain", "full", "lora")] == [0.4, 0.6, 0.5]
+
+
 def cell(found: Comparison, who: str, column: str, *, table: int = 1) -> dict[str, Any]:
     (one,) = [one for one in found.cells if (one.cell.table, one.cell.who, one.cell.column) == (table, who, column)]
     return one.as_row()

@@ -1,6 +1,7 @@
 """The paper's tables, cell by cell, beside what a run holds."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ Row = Mapping[str, Any]
 """A row of the tidy table."""
 
 EARLIER = "ckpt_179"
+_TUNED = ("full", "lora")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,20 +91,36 @@ def described(row: Row) -> str:
 def _matching(cell: Cell, runs: Sequence[Labelled]) -> Iterator[Row]:
     """The first row of ours for each task that may stand in the cell's column."""
     for task, quantity in COLUMNS[cell.column]:
-        for run in runs:
-            wanted = [
-                row
-                for row in run.rows
-                if row["dataset"] == f"{task}/test" and row["quantity"] == quantity and row["role"] == "measured"
-            ]
-            if row := _of(cell, run, wanted):
+        wanted = [(run, _measured(run, task, quantity)) for run in runs]
+        method = _one_method([row for _, rows in wanted for row in rows])
+        for run, rows in wanted:
+            if row := _of(cell, run, [row for row in rows if row["method"] == method]):
                 yield row
                 break
 
 
+def _measured(run: Labelled, task: str, quantity: str) -> list[Row]:
+    return [
+        row
+        for row in run.rows
+        if row["dataset"] == f"{task}/test" and row["quantity"] == quantity and row["role"] == "measured"
+    ]
+
+
+def _one_method(rows: Sequence[Row]) -> str:
+    """By whom a whole column is graded: cells of two graders do not compare. Whoever graded most rows, the first of equals."""
+    counts = Counter(row["method"] for row in rows)
+    return max(counts, key=lambda method: counts[method], default="")
+
+
 def _of(cell: Cell, run: Labelled, rows: Sequence[Row]) -> Row | None:
+    done = {row["vector"].partition(":")[0]: row for row in reversed(rows)}
+    if cell.who in _TUNED and cell.who in done:
+        return done[cell.who]
     if cell.who not in ("early", "own"):
-        return next((row for row in rows if not row["vector"] and cell.who == run.who), None)
+        # What a fine-tuning run holds without a vector is the model before it.
+        whose = "plain" if done.keys() & set(_TUNED) else run.who
+        return done.get("") if cell.who == whose else None
     steered = [row for row in rows if _contrast(row).startswith(CONTRASTS[cell.table])]
     is_own = cell.who == "own"
     fitting = sorted((row for row in steered if (_source(row) == row["checkpoint"]) == is_own), key=_source)
