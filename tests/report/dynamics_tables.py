@@ -85,9 +85,11 @@ def _row(
 
 
 def auroc(source: int, target: int) -> float:
-    """The first two checkpoints read nothing at home, but much of what comes later, one the wrong way round; later ones read each other."""
+    """The first two checkpoints hold nothing, but their probes read what comes later; of later ones one pair is turned and one is lost."""
     if target < 2:
         return 0.5
+    if (source, target) in {(2, 4), (4, 2)}:
+        return 0.211 if source < target else 0.511
     return (0.111, 0.889)[source] if source < 2 else 0.9 + 0.01 * source + 0.001 * target
 
 

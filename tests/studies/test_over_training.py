@@ -4,10 +4,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.report.test_page import Document
 from tests.studies.small_studies import SETTINGS, pets
 from trustrace.core.errors import RunError
 from trustrace.measures.over_training.config import OverTrainingConfig
 from trustrace.models import tiny
+from trustrace.report.page import write_report
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.over_training import emergences, run_dynamics
 from trustrace.studies.trace import run_trace
@@ -98,6 +100,25 @@ def test_a_second_call_captures_nothing_and_changes_nothing(run: Path, monkeypat
     table = run_dynamics(run, settings=SETTINGS, over=OVER)
     assert table.read_bytes() == before
     assert {row["quantity"] for row in emergences(table)} >= {"accuracy emergence level", "accuracy emergence half"}
+
+
+def test_the_report_shows_what_was_compared(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trustrace.report.page.write_figures", lambda trace, folder: ())
+    page = Document((write_report(run).parent / "dynamics.html").read_text("utf-8"))
+    assert page.open == []
+    assert [one["text"] for one in page.all("h2")][:3] == ["pets", "more pets", "Between datasets"]
+    (diagonal,) = (
+        row
+        for row in pq.read_table(run / "dynamics.parquet").to_pylist()
+        if (row["dataset"], row["site"], row["quantity"]) == ("more pets", "block_1", "transfer auroc")
+        and row["method"] == f"logistic own from {row['checkpoint']}"
+        and row["step"] == 4
+    )
+    tables = [one["text"] for one in page.all("table") if "block_1: AUROC of each checkpoint" in one["text"]]
+    assert f"{diagonal['value']:.3f} [{diagonal['lower']:.3f}, {diagonal['upper']:.3f}]" in tables[1]
+    hardest = [one["text"] for one in page.all("table") if "hardest statements" in one["text"]]
+    assert len(hardest) == 4
+    assert all(one.count(" is a ") == 3 for one in hardest)
 
 
 def test_one_failed_checkpoint_is_reported_and_the_rest_goes_on(tmp_path: Path) -> None:

@@ -94,12 +94,19 @@ def dynamics_contents(folder: DynamicsFolder, figures: Path) -> DynamicsPage:
         warnings=tuple(_warnings(folder, run)),
         datasets=datasets,
         between=between,
-        notes=tuple(Counter(row.note for row in run.rows if row.note).most_common(40)),
+        notes=_notes(run),
         definitions=(("Quantities", TERMS),),
         provenance=tuple(provenance(folder.run)),
         failures=(),
         footer=footer(folder.run),
     )
+
+
+def _notes(run: DynamicsRun) -> tuple[tuple[str, int], ...]:
+    """What is noted of numbers, and of how many; that a direction is not reliable is counted over all checkpoints together."""
+    told = [row.note for row in run.rows if row.note and row.quantity != "transfer sign"]
+    unreliable = "undefined: the direction is not reliable"
+    return tuple(Counter(unreliable if note.startswith(unreliable) else note for note in told).most_common())
 
 
 def _what_was_run(run: DynamicsRun) -> str:
@@ -190,8 +197,9 @@ def _emergence(run: DynamicsRun, course: DatasetCourse, folder: Path) -> Part:
 
 def _drift(run: DynamicsRun, course: DatasetCourse, folder: Path) -> Part:
     caption = (
-        "Cosine of the direction of each checkpoint with that of the last one, from different halves of the statements; what noise alone "
-        "would leave of it (ceiling); and the ratio of both. Bars are 95 % jackknife intervals, cut at the frame."
+        "Cosine of the probe's direction at each checkpoint with that of the last one, from different halves of the statements; what noise "
+        "alone would leave of it (ceiling); and the ratio of both. Bars are 95 % jackknife intervals, cut at the frame. The last "
+        "ratio is 1 by construction."
     )
     return Part(
         title="How far the direction turns",

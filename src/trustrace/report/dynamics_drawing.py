@@ -3,12 +3,23 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from trustrace.core.measurements import Measurement
 from trustrace.report.axis import CheckpointAxis, checkpoint_axis, map_ticks
 from trustrace.report.canvas import WIDTH, canvas, dress, legend, rise_by_ratio, share_range
-from trustrace.report.dynamics_runs import PLACES, DatasetCourse, DynamicsRun, Matrix, SiteCourse, way
+from trustrace.report.dynamics_runs import (
+    DIRECTIONS,
+    PLACES,
+    DatasetCourse,
+    Drift,
+    DynamicsRun,
+    Matrix,
+    SiteCourse,
+    way,
+)
+from trustrace.report.glossary import method
 from trustrace.report.palette import LIGHT
 
 if TYPE_CHECKING:
@@ -79,9 +90,8 @@ def _draw_map(panel: "Axes", matrix: Matrix, labels: Callable[[str], str]) -> An
     # White is chance: what is below it is told from what is above it, and colours compare between all maps.
     colours = LinearSegmentedColormap.from_list("chance", [LIGHT.focus, LIGHT.page, LIGHT.deep])
     image = panel.imshow(values, origin="lower", cmap=colours.with_extremes(bad=LIGHT.missing), vmin=0, vmax=1)
-    for y, line in enumerate(rows):
-        for x, row in enumerate(line):
-            _mark(panel, row, x, y, is_small=len(names) <= MOST_WRITTEN)
+    placed = [(x, y, row) for y, line in enumerate(rows) for x, row in enumerate(line) if row is not None]
+    _mark(panel, placed, has_numbers=len(names) <= MOST_WRITTEN)
     _hatch(panel, matrix)
     shown = map_ticks(len(names), most=10)
     panel.set_xticks(shown, [labels(names[place]) for place in shown], rotation=90 if len(names) > 4 else 0)
@@ -104,18 +114,17 @@ def _hatch(panel: "Axes", matrix: Matrix) -> None:
         panel.add_patch(row)
 
 
-def _mark(panel: "Axes", row: Measurement | None, x: int, y: int, *, is_small: bool) -> None:
+def _mark(panel: "Axes", placed: Sequence[tuple[int, int, Measurement]], *, has_numbers: bool) -> None:
     """A cross on what is undefined, a dot on what is not told from chance, the number where there is room for it."""
-    if row is None:
-        return
-    if not math.isfinite(row.value):
-        panel.plot([x], [y], "x", ms=3, mec=LIGHT.muted, mew=0.7)
-        return
-    if is_small:
-        ink = "white" if row.value > 0.8 else LIGHT.ink
+    known = [(x, y, row) for x, y, row in placed if math.isfinite(row.value)]
+    undefined = [(x, y) for x, y, row in placed if not math.isfinite(row.value)]
+    # A dot makes room for the number.
+    chance = [(x, y - 0.3 if has_numbers else y) for x, y, row in known if way(row) == 0]
+    panel.plot([x for x, _ in undefined], [y for _, y in undefined], "x", ms=3, mec=LIGHT.muted, mew=0.7)
+    panel.plot([x for x, _ in chance], [y for _, y in chance], ".", ms=2, mec="none", mfc=LIGHT.muted)
+    for x, y, row in known if has_numbers else ():
+        ink = "white" if abs(row.value - 0.5) > 0.3 else LIGHT.ink
         panel.text(x, y, f"{row.value:.2f}", ha="center", va="center", fontsize=6, color=ink)
-    if way(row) == 0:
-        panel.plot([x], [y - 0.3 if is_small else y], ".", ms=2, mec="none", mfc=LIGHT.muted)
 
 
 # ── when a concept emerges ──
@@ -185,12 +194,18 @@ def _dress_times(panel: "Axes", axis: CheckpointAxis, aside: Mapping[str, float]
 
 def drift_figure(run: DynamicsRun, course: DatasetCourse) -> "Figure | None":
     """The cosine of each checkpoint's direction with the last one's, beside what noise alone leaves of it."""
-    return _courses(run, course, "cosine with the last checkpoint", lambda site: bool(site.drift), _draw_drift)
+    draws = {
+        f"{site.site}, {method(name).title.lower()}": partial(_draw_drift, drift=drift)
+        for name in DIRECTIONS
+        for site in course.drawn
+        for drift in ([site.drift[name]] if name in site.drift else [])
+    }
+    return _courses(run, draws, title="cosine with the last", columns=len(course.drawn))
 
 
-def _draw_drift(panel: "Axes", run: DynamicsRun, site: SiteCourse, axis: CheckpointAxis) -> None:
+def _draw_drift(panel: "Axes", run: DynamicsRun, axis: CheckpointAxis, *, drift: Drift) -> None:
     for quantity, (name, colour, dash) in COSINES.items():
-        _draw_course(panel, run, site.drift.get(quantity, {}), axis, name=name, colour=colour, dash=dash)
+        _draw_course(panel, run, drift.get(quantity, {}), axis, name=name, colour=colour, dash=dash)
     panel.axhline(0, color=LIGHT.edge, lw=0.6)
     # Intervals of directions that are hardly reliable would squeeze all others: they are cut at the frame.
     panel.set_ylim(-0.4, 1.25)
@@ -198,12 +213,13 @@ def _draw_drift(panel: "Axes", run: DynamicsRun, site: SiteCourse, axis: Checkpo
 
 def tolerance_figure(run: DynamicsRun, course: DatasetCourse) -> "Figure | None":
     """The noise that the readings of each checkpoint stand."""
-    return _courses(run, course, "noise tolerance", lambda site: bool(site.tolerance), _draw_tolerance, is_ratio=True)
+    draws = {site.site: partial(_draw_tolerance, rows=site.tolerance) for site in course.drawn if site.tolerance}
+    return _courses(run, draws, title="noise tolerance", columns=len(draws), is_ratio=True)
 
 
-def _draw_tolerance(panel: "Axes", run: DynamicsRun, site: SiteCourse, axis: CheckpointAxis) -> None:
-    _draw_course(panel, run, site.tolerance, axis, name="noise tolerance", colour=LIGHT.deep, dash="-")
-    unknown = [key for key, row in site.tolerance.items() if not math.isfinite(row.value)]
+def _draw_tolerance(panel: "Axes", run: DynamicsRun, axis: CheckpointAxis, *, rows: Mapping[str, Measurement]) -> None:
+    _draw_course(panel, run, rows, axis, name="noise tolerance", colour=LIGHT.deep, dash="-")
+    unknown = [key for key, row in rows.items() if not math.isfinite(row.value)]
     places = [x for key, x in zip(run.checkpoints, axis.positions, strict=True) if key in unknown]
     if places:
         across = panel.get_xaxis_transform()
@@ -245,34 +261,30 @@ def _draw_learned(panel: "Axes", run: DynamicsRun, site: SiteCourse) -> None:
     panel.set_axisbelow(True)
 
 
-_Draw = Callable[["Axes", DynamicsRun, SiteCourse, CheckpointAxis], None]
+_Draw = Callable[["Axes", DynamicsRun, CheckpointAxis], None]
 
 
 def _courses(
-    run: DynamicsRun,
-    course: DatasetCourse,
-    title: str,
-    has: Callable[[SiteCourse], bool],
-    draw: _Draw,
-    *,
-    is_ratio: bool = False,
+    run: DynamicsRun, draws: Mapping[str, _Draw], *, title: str, columns: int, is_ratio: bool = False
 ) -> "Figure | None":
-    """One panel for each of the drawn sites that have something to draw."""
-    sites = [site for site in course.drawn if has(site)]
-    if not sites:
+    """One panel for each of `draws`, over training; None where there is none."""
+    if not draws:
         return None
     axis = checkpoint_axis(list(run.checkpoints.values()))
-    figure, panels = canvas(1, len(sites), height=2.4)
-    for panel, site in zip(panels, sites, strict=True):
-        draw(panel, run, site, axis)
-        panel.set_title(site.site)
+    rows = math.ceil(len(draws) / columns)
+    figure, panels = canvas(rows, columns, height=1.9 * rows + 0.5)
+    for panel, (name, draw) in zip(panels, draws.items(), strict=False):
+        draw(panel, run, axis)
+        panel.set_title(name)
         dress(panel, axis)
         panel.set_xlabel(axis.title)
-    if is_ratio:
-        for panel in panels:
+        if is_ratio:
             rise_by_ratio(panel)
-    panels[0].set_ylabel(title)
-    share_range(panels)
+    for panel in panels[len(draws) :]:
+        panel.set_axis_off()
+    for panel in panels[::columns]:
+        panel.set_ylabel(title)
+    share_range(panels[: len(draws)])
     legend(figure, panels, order=())
     return figure
 

@@ -25,8 +25,8 @@ PLACES = ("level", "half", "step", "logistic")
 TRANSFER = "logistic own"
 """The transfer that is shown: whether the direction still separates, once a shift that all statements share is taken away."""
 
-DIRECTION = "logistic"
-"""Whose direction's drift is shown."""
+DIRECTIONS = ("logistic", "mass_mean")
+"""Whose directions' drift is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,17 @@ class Matrix:
 
     @property
     def pairs(self) -> list[Measurement]:
-        """The numbers of different views, of probes that are not idle."""
-        return [row for (source, target), row in self.cells.items() if source != target and source not in self.idle]
+        """The numbers of two different views of which neither is idle."""
+        return [row for pair, row in self.cells.items() if pair[0] != pair[1] and self.idle.isdisjoint(pair)]
 
     @property
     def idle(self) -> frozenset[str]:
         """Views whose probe does not read even themselves: where such a probe points is chance, and so is what it makes of others."""
         return frozenset(name for name in self.names if (name, name) in self.cells and way(self.cells[name, name]) < 1)
+
+
+Drift = Mapping[str, Mapping[str, Measurement]]
+"""Rows of one method's directions against the last checkpoint, by quantity and checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +64,7 @@ class SiteCourse:
         site: Where in the model.
         emergence: The rows of ``accuracy emergence ...``, by the last word.
         transfer: AUROC of the probe of one checkpoint in another.
-        drift: By quantity and checkpoint, against the last checkpoint: cosine, ceiling, corrected cosine.
+        drift: By method, quantity and checkpoint, against the last checkpoint: cosine, ceiling, corrected cosine.
         tolerance: The noise that a checkpoint's readings stand, by checkpoint.
         shares: Of the statements, by what became of them, and forgettings; keyed by quantity and method.
         changes: By the earlier and the later checkpoint: the change, its p- and its q-value, by quantity.
@@ -70,7 +74,7 @@ class SiteCourse:
     site: str
     emergence: Mapping[str, Measurement]
     transfer: Matrix
-    drift: Mapping[str, Mapping[str, Measurement]]
+    drift: Mapping[str, Drift]
     tolerance: Mapping[str, Measurement]
     shares: Mapping[tuple[str, str], Measurement]
     changes: Mapping[tuple[str, str], Mapping[str, Measurement]]
@@ -107,7 +111,7 @@ class DynamicsRun:
 def dynamics_run(folder: DynamicsFolder) -> DynamicsRun:
     """Arrange the table of a comparison."""
     rows = tuple(Measurement(**row) for row in folder.run.table.select(list(COLUMNS)).to_pylist())
-    checkpoints = {one.key: one for one in sorted({_checkpoint(row) for row in rows}, key=lambda one: one)}
+    checkpoints = {one.key: one for one in sorted({_checkpoint(row) for row in rows})}
     datasets = tuple(dict.fromkeys(row.dataset for row in rows))
     of_one = {
         name: [row for row in rows if row.dataset == name and source_of(row) not in datasets] for name in datasets
@@ -164,7 +168,7 @@ def _site(site: str, rows: Sequence[Measurement], keys: Sequence[str], statement
             quantity.rpartition(" ")[2]: row for (quantity, _), row in named.items() if " emergence " in quantity
         },
         transfer=_matrix(of_pairs, keys, lambda row: row.checkpoint),
-        drift=_drift(of_pairs, keys),
+        drift={method: found for method in DIRECTIONS if (found := _drift(of_pairs, keys, method))},
         tolerance={row.checkpoint: row for row in rows if row.quantity == "noise tolerance"},
         shares={
             (row.quantity, _kind_of(row)): row
@@ -193,9 +197,9 @@ def _matrix(rows: Sequence[Measurement], names: Sequence[str], target: Callable[
     return Matrix(names=tuple(name for name in names if name in present), cells=cells)
 
 
-def _drift(rows: Sequence[Measurement], keys: Sequence[str]) -> dict[str, dict[str, Measurement]]:
+def _drift(rows: Sequence[Measurement], keys: Sequence[str], method: str) -> Drift:
     """Rows against the last checkpoint that was compared, in the order of training."""
-    own = [row for row in rows if row.quantity.startswith("direction cosine") and method_of(row) == DIRECTION]
+    own = [row for row in rows if row.quantity.startswith("direction cosine") and method_of(row) == method]
     compared = {row.checkpoint for row in own}
     last = next((key for key in reversed(keys) if key in compared), "")
     against = {(row.quantity, source_of(row)): row for row in own if row.checkpoint == last}

@@ -12,6 +12,7 @@ from trustrace.report.dynamics_runs import (
     DISCOVERIES,
     KINDS,
     DatasetCourse,
+    Drift,
     DynamicsRun,
     Matrix,
     SiteCourse,
@@ -19,6 +20,7 @@ from trustrace.report.dynamics_runs import (
     source_of,
     way,
 )
+from trustrace.report.glossary import method
 from trustrace.report.steering_sentences import shown, signed, valued
 
 ANSWERS = {
@@ -40,14 +42,21 @@ def transfer_sentences(run: DynamicsRun, course: DatasetCourse) -> Iterator[str]
         if len(site.transfer.names) < 2:
             yield f"{site.site}: fewer than two checkpoints were compared, so that no probe could be asked about another."
             continue
-        first, last = site.transfer.names[0], site.transfer.names[-1]
-        cells = site.transfer.cells
-        named = {key: _named(run.checkpoints, key) for key in (first, last)}
-        yield (
-            f"{site.site}: the probe of {named[first]} tells the statements of {named[last]} apart with an AUROC of "
-            f"{valued(cells.get((first, last)))}, that checkpoint's own probe with {valued(cells.get((last, last)))}; the probe of "
-            f"{named[last]} those of {named[first]} with {valued(cells.get((last, first)))}. {_told_apart(site.transfer)}"
-        )
+        yield f"{site.site}: {_told_apart(site.transfer)}{_earliest(run.checkpoints, site.transfer)}"
+
+
+def _earliest(checkpoints: Mapping[str, Checkpoint], matrix: Matrix) -> str:
+    """The earliest probe that reads its own checkpoint against the last one, both ways."""
+    last, cells = matrix.names[-1], matrix.cells
+    first = next((name for name in matrix.names if name not in matrix.idle), last)
+    if first == last:
+        return ""
+    named = {key: _named(checkpoints, key) for key in (first, last)}
+    return (
+        f" The earliest of them, of {named[first]} (AUROC {valued(cells.get((first, first)))}), reads {named[last]} with "
+        f"{valued(cells.get((first, last)))}; the probe of {named[last]} ({valued(cells.get((last, last)))}) reads {named[first]} with "
+        f"{valued(cells.get((last, first)))}."
+    )
 
 
 def layer_sentences(course: DatasetCourse) -> Iterator[str]:
@@ -69,19 +78,20 @@ def between_sentences(between: Mapping[str, Matrix]) -> Iterator[str]:
 
 def _told_apart(matrix: Matrix, *, with_n: bool = True) -> str:
     """How many intervals lie on which side of chance."""
-    pairs = matrix.pairs
+    pairs, reading = matrix.pairs, len(matrix.names) - len(matrix.idle)
     if not pairs:
-        return "No probe reads even what it was fitted for, so that nothing is said of others."
+        return (
+            f"{reading:,} of {len(matrix.names):,} probes read what they were fitted for: there are no two to compare."
+        )
     known = [row for row in pairs if math.isfinite(row.value)]
     above, below = (sum(way(row) == side for row in known) for side in (1, -1))
     undefined = len(pairs) - len(known)
     n = f"; {behind(known[0])}" if known and with_n else ""
-    idle = len(matrix.idle)
+    unknown = f", is undefined in {undefined:,}" if undefined else ""
     return (
-        f"{len(matrix.names) - idle:,} of {len(matrix.names):,} probes read what they were fitted for. Of their "
-        f"{counted(len(pairs), 'pair')} with another, the interval lies above 1/2 in {above:,}, below 1/2 (the direction has turned round) "
-        f"in {below:,}, and holds 1/2 in {len(known) - above - below:,}{f'; {undefined:,} are undefined' if undefined else ''}{n}. Each "
-        "pair is judged on its own."
+        f"{reading:,} of {len(matrix.names):,} probes read what they were fitted for. Of the {counted(len(pairs), 'ordered pair')} of "
+        f"these, the interval lies above 1/2 in {above:,}, below 1/2 (the other way round) in {below:,}, and holds 1/2 in "
+        f"{len(known) - above - below:,}{unknown}{n}. Each pair is judged on its own."
     )
 
 
@@ -119,26 +129,29 @@ def _count(row: Measurement) -> str:
 
 
 def drift_sentences(run: DynamicsRun, course: DatasetCourse) -> Iterator[str]:
-    """How far the direction of the first checkpoint lies from the last one's, beside what noise alone leaves."""
+    """How far directions lie from the last checkpoint's, beside what noise alone leaves."""
     for site in course.drawn:
-        yield f"{site.site}: {_drift(run.checkpoints, site)}"
+        if not site.drift:
+            yield f"{site.site}: no two directions were compared."
+        for name, drift in site.drift.items():
+            yield f"{site.site}, {method(name).title.lower()}: {_drift(run.checkpoints, drift)}"
 
 
-def _drift(checkpoints: Mapping[str, Checkpoint], site: SiteCourse) -> str:
-    plain, ceiling, corrected = (
-        site.drift.get(f"direction cosine{what}", {}) for what in ("", " ceiling", " corrected")
-    )
-    if len(plain) < 2:
-        return "fewer than two checkpoints were compared."
-    first, *_, last = plain
-    others = [row for key, row in corrected.items() if key != last]
-    unknown = sum(not math.isfinite(row.value) for row in others)
-    turned = sum(row.upper < 1 for row in others)
+def _drift(checkpoints: Mapping[str, Checkpoint], drift: Drift) -> str:
+    plain, ceiling, corrected = (drift.get(f"direction cosine{what}", {}) for what in ("", " ceiling", " corrected"))
+    *others, last = plain
+    n = behind(plain[last])
+    if last not in corrected or not math.isfinite(corrected[last].value):
+        return f"the direction of {_named(checkpoints, last)} is not reliable itself, so that none can be compared with it; {n}."
+    known = [key for key in others if key in corrected and math.isfinite(corrected[key].value)]
+    if not known:
+        return f"no direction before that of {_named(checkpoints, last)} is reliable; {n}."
+    first, turned = known[0], sum(corrected[key].upper < 1 for key in known)
     return (
-        f"the direction at {_named(checkpoints, first)} has a cosine of {valued(plain[first])} with that of "
-        f"{_named(checkpoints, last)}; noise alone would leave {valued(ceiling.get(first))}; corrected for it "
-        f"{valued(corrected.get(first))}. Of {counted(len(others), 'earlier checkpoint')}, {turned:,} have an interval of the corrected "
-        f"cosine below 1 (the direction has turned since), {unknown:,} have no direction that is reliable; {behind(plain[first])}."
+        f"the earliest direction that is reliable, at {_named(checkpoints, first)}, has a cosine of {valued(plain[first])} with that of "
+        f"{_named(checkpoints, last)}; noise alone would leave {valued(ceiling.get(first))}; corrected for it {valued(corrected[first])}. "
+        f"{counted(len(others), 'checkpoint')} before the last: {len(others) - len(known):,} without a reliable direction, {turned:,} with "
+        f"an interval of the corrected cosine below 1 (the direction has turned since); {n}."
     )
 
 

@@ -11,6 +11,7 @@ from trustrace.report.dynamics_drawing import COSINES, standing
 from trustrace.report.dynamics_folder import Statement
 from trustrace.report.dynamics_runs import KINDS, PLACES, DatasetCourse, DynamicsRun, Matrix, SiteCourse, differs, way
 from trustrace.report.dynamics_sentences import ANSWERS, times
+from trustrace.report.glossary import method
 from trustrace.report.steering_sentences import interval, shown, signed
 from trustrace.report.steering_tables import SteeringCell, SteeringRow, SteeringTable
 from trustrace.report.tables import ABSENT
@@ -28,6 +29,8 @@ def matrix_table(matrix: Matrix, labels: Callable[[str], str], *, caption: str) 
         )
         for source in matrix.names
     ]
+    behind = [next((row for (_, at), row in matrix.cells.items() if at == target), None) for target in matrix.names]
+    rows.append(SteeringRow(name="n", cells=tuple(map(_count_cell, behind))))
     return SteeringTable(
         caption=caption, headers=("Fitted on \u2193, tested on \u2192", *map(labels, matrix.names)), rows=tuple(rows)
     )
@@ -69,12 +72,17 @@ def _time_cell(row: Measurement | None) -> SteeringCell:
 
 def course_table(run: DynamicsRun, site: SiteCourse) -> SteeringTable:
     """What stands at each checkpoint of a site: drift against the last one, and the noise that its readings stand."""
+    cosines = [f"{method(name).title}: {what}" for name in site.drift for what, *_ in COSINES.values()]
     rows = [
         SteeringRow(
             name=label(checkpoint),
             beside=checkpoint.revision,
             cells=(
-                *(_value_cell(site.drift.get(quantity, {}).get(key)) for quantity in COSINES),
+                *(
+                    _value_cell(drift.get(quantity, {}).get(key))
+                    for drift in site.drift.values()
+                    for quantity in COSINES
+                ),
                 _value_cell(site.tolerance.get(key)),
                 _count_cell(site.tolerance.get(key)),
             ),
@@ -84,7 +92,7 @@ def course_table(run: DynamicsRun, site: SiteCourse) -> SteeringTable:
     ]
     return SteeringTable(
         caption=f"{site.site}: cosine of the direction with the last checkpoint's, and noise tolerance, with 95 % intervals",
-        headers=("Checkpoint", "Noise ceiling", "Cosine", "Corrected cosine", "Noise tolerance", "n"),
+        headers=("Checkpoint", *cosines, "Noise tolerance", "n"),
         rows=tuple(rows),
     )
 
@@ -126,7 +134,7 @@ def hardest_tables(course: DatasetCourse) -> Iterator[SteeringTable]:
         of = len(site.statements.checkpoints)
         yield SteeringTable(
             caption=f"{site.site}: the hardest statements: right at the fewest checkpoints, and among equals most surely wrong",
-            headers=("Row", "Label", "Became", "Right at", "Forgotten", "Log-odds of its label", "Text"),
+            headers=("Row", "Label", "Became", "Right at", "Times forgotten", "Log-odds of its label", "Text"),
             rows=tuple(
                 SteeringRow(
                     name=str(one.row),
@@ -136,7 +144,7 @@ def hardest_tables(course: DatasetCourse) -> Iterator[SteeringTable]:
                             ABSENT if one.label is None else str(one.label),
                             one.kind,
                             f"{one.right:,} of {of:,}",
-                            f"{one.forgettings:,} times",
+                            f"{one.forgettings:,}",
                             shown(one.margin),
                             one.text,
                         )
