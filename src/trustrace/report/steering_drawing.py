@@ -268,7 +268,11 @@ def radar_figure(run: SteeringRun, finding: Finding) -> "Figure | None":
     for shape in chart.shapes:
         colour, width, dash = styles.get(shape.name, (LIGHT.focus, 1.8, "solid"))
         panel.plot(*outline(shape), color=colour, lw=width, ls=dash, marker="o", ms=3, label=shape.name)
-    titles = [f"{one.ability.title}\n{shown(one.worst.value)} to {shown(one.best.value)}" for one in chart.axes]
+    named = [one.ability.title.replace(": ", ":\n") for one in chart.axes]
+    titles = [
+        f"{name}\n{shown(one.worst.value)} to {shown(one.best.value)}"
+        for name, one in zip(named, chart.axes, strict=True)
+    ]
     panel.set_xticks(angles, titles)
     for angle, words in zip(angles, panel.get_xticklabels(), strict=True):
         across = math.cos(angle)

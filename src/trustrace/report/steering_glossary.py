@@ -32,7 +32,7 @@ _TERMS = (
     Term(name="accuracy", title="Accuracy", sentence="The share of items answered rightly.", better="higher"),
     Term(
         name="due_probability",
-        title="Probability of the due verdict",
+        title="Due verdict",
         sentence="The mean probability of the verdict that a trustworthy model would give; saying one verdict more often can raise it.",
         better="higher",
     ),
