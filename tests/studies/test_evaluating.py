@@ -452,6 +452,32 @@ def test_tasks_that_cannot_be_asked_are_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["lambada", "sst2", "mmlu", "world_privacy"])
+def test_what_the_first_token_decides_is_not_asked_where_it_is_not_steered(
+    model: LanguageModel, steering: SteerOptions, tmp_path: Path, name: Any
+) -> None:
+    late = replace(steering, positions=Positions.parse("generated"))
+    with pytest.raises(ConfigError, match=f"{name} is decided by the first token.* give --positions prompt_last"):
+        evaluate_model(model, [READING, TaskConfig(name=name)], out=tmp_path / "run", settings=SETTINGS, steering=late)
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_last_word_of_one_token_is_steered_by_generated_positions_but_by_the_default_ones(
+    model: LanguageModel,
+) -> None:
+    from trustrace.models.likelihood import likelihoods
+
+    pairs = [(tuple(range(5, 20)), (7,)), (tuple(range(5, 20)), (7, 8))]
+    changed = {}
+    for rule in ("generated", "prompt_last+generated"):
+        push = Steering.of([add("block_0", vector(model).direction, alpha=5.0)], positions=Positions.parse(rule))
+        with push.on(model) as steered:
+            (scored,) = likelihoods(steered, pairs)
+        (plain,) = likelihoods(model, pairs)
+        changed[rule] = [one.total != other.total for one, other in zip(scored, plain, strict=True)]
+    assert changed == {"generated": [False, True], "prompt_last+generated": [True, True]}
+
+
 def options(**changes: Any) -> SteerOptions | None:
     values: dict[str, Any] = {
         "vector": Path("v.safetensors"), "alphas": (1.0,), "unit": "one", "layer": None, "positions": "all", "allow": ()

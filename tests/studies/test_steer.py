@@ -338,6 +338,25 @@ def test_pairs_of_an_alignment_set_are_a_contrast(folder: Path, tmp_path: Path) 
     }  # fmt: skip
 
 
+def test_two_alignment_sets_are_two_contrasts_by_the_names_that_they_are_given(folder: Path, tmp_path: Path) -> None:
+    contrasts = []
+    for name, yes in (("safe", "yes"), ("kind", "gladly")):
+        pairs = [{"prompt": f"Is {row} odd?", "chosen": f"{yes} {row}", "rejected": f"no {row}"} for row in range(30)]
+        (tmp_path / f"{name}_file.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+        contrasts.append({"pairs": str(tmp_path / f"{name}_file.jsonl"), "task": READING, "quantity": "perplexity"})
+    with pytest.raises(ConfigError, match="give one a `name` of its own, such as `name: pairs-2`"):
+        study(folder, contrasts=contrasts)
+    contrasts[1]["name"] = "kind"
+    config = study(folder, contrasts=contrasts, sites=["block_1"], alphas=[0.2])
+    rows = steered(tmp_path / "run", config)
+    families = {row["vector"].partition("@")[0] for row in rows if row["vector"].startswith("mass_mean")}
+    assert families == {"mass_mean:pairs", "mass_mean:kind"}
+    # Whoever gave no name has the study of before; a name that was given is read back.
+    assert ["name" in one for one in config.model_dump(mode="json")["contrasts"]] == [False, True]
+    assert study(folder, **config.model_dump(mode="json")) == config
+    assert {"pairs/test", "kind/test"} <= {row["dataset"] for row in rows}
+
+
 def test_two_contrasts_are_both_judged_by_every_task_and_each_has_its_own_plain_numbers(
     folder: Path, tmp_path: Path, data_dir: Path
 ) -> None:
@@ -497,6 +516,10 @@ BETTER = {"dataset": "fairness/defined", "task": "stereoset", "quantity": "accur
         ({"contrasts": [BETTER | {"task": "divergence", "quantity": "kl"}]}, "divergence cannot be aimed at"),
         ({"contrasts": [BETTER | {"pairs": "p.jsonl"}]}, "either `dataset` or `pairs`"),
         ({"contrasts": [BETTER, BETTER]}, "two contrasts have one name"),
+        ({"contrasts": [BETTER | {"name": "a:b"}]}, "contrasts.0.name: String should match pattern"),
+        ({"positions": "generated", "perplexity": {"task": "lambada"}}, "bound by lambada_text or text"),
+        ({"positions": "generated", "general": ["mmlu"]}, "mmlu is decided by the first token after the prompt"),
+        ({"positions": "generated", "contrasts": [BETTER]}, "leave stereoset out, or steer prompt_last+generated"),
         ({"contrasts": [BETTER | {"instructions": "x"}]}, "did you mean 'instruction'"),
         ({"contrasts": [BETTER | {"task": {"name": "stereoset", "path": "x.txt"}}]}, "stereoset takes no `path`"),
         ({"contrasts": [BETTER | {"task": {"name": "stereoset", "truth": ["overlap:bleu"]}}]}, "takes no `truth`"),

@@ -30,7 +30,7 @@ from trustrace.studies.abilities import Half, TaskConfig, open_task
 from trustrace.studies.apart import asked_by, made_of, require_unasked
 from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.settings import Settings
-from trustrace.studies.task_facts import inputs_of
+from trustrace.studies.task_facts import inputs_of, unsteered_by
 from trustrace.studies.trace import UNIT_ERRORS
 from trustrace.studies.vectors import residual_norms
 from trustrace.studies.versions import PLAIN, Conventions, Version, rows_of, run_versions, samples_of
@@ -91,7 +91,8 @@ def evaluate_model(
         The path of the tidy table: all that `out` holds, what was asked for on other days too. Samples lie in the folder of each unit.
 
     Raises:
-        ConfigError: there is no task, a strength is not finite, or the vector was made of what a task asks.
+        ConfigError: there is no task, a strength is not finite, the vector was made of what a task asks, or its positions do not
+            show in one.
         ModelError: the vector does not fit the model.
         RunError: `out` belongs to something else, or a task failed; what is finished is in the table all the same.
     """
@@ -104,6 +105,7 @@ def evaluate_model(
     conventions = Conventions(protocol=protocol, seed=seed, positions=steering.positions if steering else Positions())
     versions: tuple[Version, ...] = (PLAIN,)
     if steering:
+        _require_steered(tasks, steering.positions)
         questions = _published_questions(tasks, settings, seed) if (half, protocol) == ("test", "published") else {}
         versions += _steered(model, steering, settings, half=half, seed=seed, asked=questions)
     study = _described(model, versions, half=half, conventions=conventions)
@@ -261,6 +263,12 @@ def _run(
     outcomes = run_versions(model, versions, task, conventions=conventions, settings=settings, progress=progress)
     rows = rows_of(model, versions, outcomes, dataset, conventions=conventions)
     return rows, samples_of(versions, outcomes, dataset)
+
+
+def _require_steered(tasks: Sequence[TaskConfig], positions: Positions) -> None:
+    for task in tasks:
+        if why := unsteered_by(str(positions), task):
+            raise ConfigError(f"{why}; leave {task.title} out, or give --positions prompt_last+generated")
 
 
 def _published_questions(tasks: Sequence[TaskConfig], settings: Settings, seed: int) -> dict[str, tuple[str, ...]]:

@@ -1,9 +1,10 @@
 """What a steering study is asked to do. All of it changes the answer, so all of it is part of every unit's identity."""
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_serializer, model_validator
 
 from trustrace.core.config import Config
 from trustrace.core.errors import ConfigError
@@ -15,7 +16,7 @@ from trustrace.steering.fit import Mismatch
 from trustrace.steering.vectors import CONTROLS, Kind
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.config import CheckpointsConfig, DatasetConfig, ModelConfig
-from trustrace.studies.task_facts import PERPLEXITIES, WITHOUT_HALVES, aims_of
+from trustrace.studies.task_facts import PERPLEXITIES, WITHOUT_HALVES, aims_of, unsteered_by
 
 _WHOLE_TEXTS = ("lambada_text", "text", "world_text")
 
@@ -36,6 +37,7 @@ class ContrastConfig(Config):
     Attributes:
         dataset: Labelled statements; vectors are made of their development half.
         pairs: Alignment pairs in their stead, for one vector that is to serve all dimensions.
+        name: What its vectors are called; by default the dataset's name, or ``pairs``. Two contrasts of pairs need one.
         task: What is to become better.
         quantity: Which of the task's numbers.
         method: Of which grader, where several give that number; the first if not given.
@@ -44,6 +46,7 @@ class ContrastConfig(Config):
 
     dataset: DatasetConfig | None = None
     pairs: str | None = None
+    name: str = Field(default_factory=lambda given: _own_name(given.get("dataset")), pattern=r"^[^\s:@]+$")
     task: TaskConfig
     quantity: str
     method: str | None = None
@@ -65,10 +68,19 @@ class ContrastConfig(Config):
             )
         return task
 
-    @property
-    def name(self) -> str:
-        """What its vectors are called."""
-        return self.dataset.name if self.dataset else "pairs"
+    @model_serializer(mode="wrap")
+    def _a_name_is_written_where_it_was_given(
+        self, written: Callable[["ContrastConfig"], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """A study that gives none stays the study that it was."""
+        values = written(self)
+        if self.name == _own_name(self.dataset):
+            values.pop("name", None)
+        return values
+
+
+def _own_name(dataset: DatasetConfig | None) -> str:
+    return dataset.name if dataset else "pairs"
 
 
 class PerplexityConfig(Config):
@@ -170,7 +182,10 @@ class SteerConfig(Config):
     def _contrasts_have_names_of_their_own(self) -> "SteerConfig":
         names = [contrast.name for contrast in self.contrasts]
         if len(set(names)) < len(names):
-            raise ValueError(f"two contrasts have one name in {names}; give each dataset a name of its own")
+            raise ValueError(
+                f"two contrasts have one name in {names}, and their vectors would be called alike; give one a `name` of its own, such as "
+                f"`name: {names[0]}-2`"
+            )
         return self
 
     @model_validator(mode="after")
@@ -180,6 +195,16 @@ class SteerConfig(Config):
                 f"{self.perplexity.task.name} scores whole texts, which have no prompt: what a window steers does not show in it; "
                 "bound by lambada, or steer other positions"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _no_task_is_beyond_what_is_steered(self) -> "SteerConfig":
+        bound = self.perplexity.task
+        if why := unsteered_by(self.positions, bound):
+            raise ValueError(f"{why}; bound by lambada_text or text, or steer prompt_last+generated")
+        for task in (*(contrast.task for contrast in self.contrasts), *self.general):
+            if why := unsteered_by(self.positions, task):
+                raise ValueError(f"{why}; leave {task.name} out, or steer prompt_last+generated")
         return self
 
     @model_validator(mode="after")

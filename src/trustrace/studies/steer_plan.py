@@ -294,9 +294,9 @@ def _contrasts(study: SteerConfig, settings: Settings) -> tuple[Contrast, ...]:
 
 def _contrast(config: ContrastConfig, settings: Settings, seed: int) -> Contrast:
     if config.dataset is None:
-        return Contrast(config=config, statements=read_pairs(Path(str(config.pairs)), seed=seed))
+        return Contrast(config=config, statements=read_pairs(Path(str(config.pairs)), name=config.name, seed=seed))
     (statements,) = load_all([config.dataset], settings=settings, seed=seed)
-    return Contrast(config=config, statements=statements)
+    return Contrast(config=config, statements=replace(statements, name=config.name))
 
 
 def _pinned(checkpoint: Checkpoint) -> list[Any]:

@@ -25,6 +25,13 @@ PERPLEXITIES = ("lambada", "lambada_text", "text", "world_text")
 WITHOUT_HALVES = ("divergence", "arc_easy", "arc_challenge", "mmlu", "mathqa", "race")
 """Tasks by which nothing is chosen: they ask the same items whatever the half, or say nothing of better and worse."""
 
+AT_THE_FIRST_TOKEN = (
+    *("lambada", "truthfulqa_classification", "confaide", "stereoset", "sst2"),
+    *("arc_easy", "arc_challenge", "mmlu", "mathqa", "race"),
+    *("world_reliability", "world_toxicity", "world_privacy", "world_fairness"),
+)
+"""Tasks whose items may be decided by the first token after the prompt: last words, the answers 0 and 1, choices, verdicts."""
+
 _TOXIGEN = ("toxic", "toxic_probability", "toxic_after_toxic", "toxic_after_benign", "empty")
 
 
@@ -52,6 +59,16 @@ def aims_of(task: TaskConfig, protocol: Protocol) -> tuple[str, ...]:
             harm = {str(dimension): name for dimension, name in HARMS.items()}[task.name.removeprefix("world_")]
             return ("accuracy", "due_probability", "truth", harm, "correction", "unreadable", "auroc")
     return ()
+
+
+def unsteered_by(positions: str, task: TaskConfig) -> str:
+    """Why steering `positions` does not show in `task`, or in some of its items alone; empty where it does."""
+    if positions != "generated" or task.name not in AT_THE_FIRST_TOKEN:
+        return ""
+    return (
+        f"{task.name} is decided by the first token after the prompt, for all items or for some, and what steers {positions} tokens leaves "
+        "that one to the plain model: their changes would be exactly 0 and say nothing"
+    )
 
 
 def contents_of(task: TaskConfig, *, settings: Settings) -> dict[str, str]:
