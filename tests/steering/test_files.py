@@ -67,6 +67,61 @@ def test_two_vectors_of_one_name_are_refused(tmp_path: Path) -> None:
         save([], tmp_path)
 
 
+def test_a_vector_does_not_take_the_file_of_another(tmp_path: Path) -> None:
+    one, other = make_vector(dataset="my set"), make_vector(torch.arange(1.0, 9.0), dataset="my-set")
+    with pytest.raises(DataError, match="would hold both"):
+        save([one, other], tmp_path)
+    assert not list(tmp_path.iterdir())
+    [file] = save([one], tmp_path)
+    with pytest.raises(DataError, match="give one dataset another name"):
+        save([other], tmp_path)
+    assert same(load(file)[0], one)
+    save([make_vector(torch.arange(1.0, 9.0), dataset="my set")], tmp_path)
+    # What is no longer whole may be built again.
+    truncate(file)
+    save([one], tmp_path)
+    assert same(load(file)[0], one)
+
+
+class Killed(BaseException):
+    """The end of the process: nothing that tidies up after errors sees it."""
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("instant", range(6))
+def test_a_kill_at_any_instant_leaves_the_old_or_the_new_file_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instant: int, before: bool
+) -> None:
+    old, new = make_vector(), make_vector(torch.arange(1.0, 9.0))
+    file = tmp_path / "v.safetensors"
+    if before:
+        save([old], file)
+    real, moves = Path.replace, 0
+
+    def replaced(self: Path, target: Path) -> Path:
+        nonlocal moves
+        moves += 1
+        if instant == 2 * (moves - 1):
+            raise Killed
+        done = real(self, target)
+        if instant == 2 * (moves - 1) + 1:
+            raise Killed
+        return done
+
+    monkeypatch.setattr(Path, "replace", replaced)
+    with pytest.raises(Killed):
+        save([new], file)
+    monkeypatch.setattr(Path, "replace", real)
+    is_new = instant >= 3
+    if not before and not is_new:
+        assert not file.exists()
+    else:
+        assert same(load(file)[0], new if is_new else old)
+    save([old], file)
+    assert same(load(file)[0], old)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.safetensors", "v.safetensors.json"]
+
+
 class Bomb:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (pytest.fail, ("the pickle was run",))

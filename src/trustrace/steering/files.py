@@ -1,7 +1,8 @@
 """Steering vectors on disk: a safetensors file of numbers, and a JSON manifest beside it that says what they are.
 
-The manifest is written last and vouches for the numbers by their hash, and for itself by its own. Nothing that is read here can run code:
-a pickle is refused whatever its name is.
+The manifest vouches for the numbers by their hash, and for itself by its own. A new one lies beside the old one before the numbers are
+replaced, and takes its place after: whenever the process is killed, one of the two vouches for the numbers that are there. Nothing that is
+read here can run code: a pickle is refused whatever its name is.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def save(vectors: Sequence[SteeringVector], path: Path) -> tuple[Path, ...]:
         The files.
 
     Raises:
-        DataError: there is nothing to write, or two vectors have one key.
+        DataError: there is nothing to write, two vectors have one key, or one would take the file of another.
         RunError: the disk is full or not writable.
     """
     repeated = {vector.key for vector in vectors if [other.key for other in vectors].count(vector.key) > 1}
@@ -55,6 +56,8 @@ def save(vectors: Sequence[SteeringVector], path: Path) -> tuple[Path, ...]:
         _save_file(vectors, path)
         return (path,)
     files = tuple(path / f"{_slug(vector.key)}{SUFFIX}" for vector in vectors)
+    for vector, file in zip(vectors, files, strict=True):
+        _require_own(vector, file, [other for other, place in zip(vectors, files, strict=True) if place == file])
     for vector, file in zip(vectors, files, strict=True):
         _save_file([vector], file)
     return files
@@ -81,6 +84,11 @@ def manifest_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
+def _next_manifest(path: Path) -> Path:
+    """Where the manifest of what `path` will hold lies until it does."""
+    return path.with_name(f"{path.name}.json.next")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path that takes the place of `path` when the body succeeds and vanishes when it does not.
@@ -100,6 +108,19 @@ def replacing(path: Path) -> Iterator[Path]:
         raise RunError(f"{path} could not be written: {error.strerror or error}; choose another folder") from error
 
 
+def _require_own(vector: SteeringVector, file: Path, of_this_name: Sequence[SteeringVector]) -> None:
+    """Do nothing where `file` is, or will be, `vector`'s alone: different keys may be one as files' names."""
+    keys = [other.key for other in of_this_name]
+    # Nothing may be there, or nothing whole: that is replaced.
+    with suppress(TrustraceError):
+        keys += [other.key for other in _load_file(file)]
+    if others := sorted(set(keys) - {vector.key}):
+        raise DataError(
+            f"{file} would hold both {vector.key!r} and {others[0]!r}, whose names differ in nothing that a file's name keeps; give one "
+            "dataset another name, or write them into folders of their own"
+        )
+
+
 def _save_file(vectors: Sequence[SteeringVector], path: Path) -> None:
     tensors: dict[str, Tensor] = {}
     for place, vector in enumerate(vectors):
@@ -111,12 +132,14 @@ def _save_file(vectors: Sequence[SteeringVector], path: Path) -> None:
         "tensors_sha256": hashlib.sha256(content).hexdigest(),
         "vectors": [_described(vector) for vector in vectors],
     }
+    with replacing(_next_manifest(path)) as draft:
+        draft.write_text(json.dumps(body | {"sha256": _hash(body)}, indent=2, allow_nan=False), encoding="utf-8")
     with replacing(path) as draft:
         draft.write_bytes(content)
-        # The manifest of an older file would call the new one edited.
-        manifest_path(path).unlink(missing_ok=True)
-    with replacing(manifest_path(path)) as draft:
-        draft.write_text(json.dumps(body | {"sha256": _hash(body)}, indent=2, allow_nan=False), encoding="utf-8")
+    try:
+        _next_manifest(path).replace(manifest_path(path))
+    except OSError as error:
+        raise RunError(f"{manifest_path(path)} could not be written: {error.strerror or error}") from error
 
 
 def _described(vector: SteeringVector) -> dict[str, Any]:
@@ -136,10 +159,6 @@ def _load_file(path: Path) -> tuple[SteeringVector, ...]:
             f"{path} is no vector file of trustrace, whose vectors end in {SUFFIX}; exports are not read back"
         )
     body = _manifest(path, content)
-    if body["tensors_sha256"] != hashlib.sha256(content).hexdigest():
-        raise IntegrityError(
-            f"{path} differs from what its manifest vouches for: it was truncated or edited; build it again"
-        )
     tensors = tensors_of(content)
     try:
         return tuple(_vector(values, tensors, place) for place, values in enumerate(body["vectors"]))
@@ -165,13 +184,26 @@ def _require_no_pickle(path: Path, content: bytes) -> None:
 
 
 def _manifest(path: Path, content: bytes) -> dict[str, Any]:
-    """The manifest of `path`, once its hash has been seen to be right."""
-    manifest = manifest_path(path)
+    """The manifest that vouches for `content`, which `path` holds: its own, or the one that was to take its place."""
+    vouched = hashlib.sha256(content).hexdigest()
+    coming = _next_manifest(path)
+    if coming.is_file() and (body := _whole(coming))["tensors_sha256"] == vouched:
+        return body
+    if not manifest_path(path).is_file():
+        raise _orphan(path, content)
+    body = _whole(manifest_path(path))
+    if body["tensors_sha256"] != vouched:
+        raise IntegrityError(
+            f"{path} differs from what its manifest vouches for: it was truncated or edited; build it again"
+        )
+    return body
+
+
+def _whole(manifest: Path) -> dict[str, Any]:
+    """A manifest, once its hash has been seen to be right."""
     try:
         body = json.loads(manifest.read_text(encoding="utf-8"))
         vouched = body.pop("sha256")
-    except FileNotFoundError:
-        raise _orphan(path, content) from None
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise IntegrityError(f"{manifest} is no manifest of vectors ({error}); build the vectors again") from error
     if body.get("format") != FORMAT:
