@@ -127,12 +127,12 @@ def _drift(i: int, j: int, at: tuple[str, str, Checkpoint], source: Checkpoint) 
 
 
 def _change(i: int, j: int, depth: int, at: tuple[str, str, Checkpoint], source: Checkpoint) -> Iterator[Measurement]:
-    """Every pair over the rise differs; at the first site the second pair falls."""
+    """Every pair over the rise differs, the others by p alone and not by q; at the first site the second pair falls."""
     has_risen = i < 2 <= j
     value = (-0.2 if depth == 0 and (i, j) == (1, 2) else 0.3) if has_risen else 0.01
     yield _row("accuracy change", value, at=at, half=0.05, source=source.key)
-    yield _row("accuracy change p", 0.001 if has_risen else 0.8, at=at, source=source.key)
-    yield _row("accuracy change q", 0.004 if has_risen else 0.9, at=at, source=source.key)
+    yield _row("accuracy change p", 0.001 if has_risen else 0.02, at=at, source=source.key)
+    yield _row("accuracy change q", 0.004 if has_risen else 0.06, at=at, source=source.key)
 
 
 def _of_course(at: tuple[str, str, Checkpoint], depth: int) -> Iterator[Measurement]:

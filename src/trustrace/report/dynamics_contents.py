@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_REASONS = ("undefined: the direction is not reliable", "undefined: the clean accuracy")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """A figure on disk, and the same as base64 for the page."""
@@ -103,10 +106,9 @@ def dynamics_contents(folder: DynamicsFolder, figures: Path) -> DynamicsPage:
 
 
 def _notes(run: DynamicsRun) -> tuple[tuple[str, int], ...]:
-    """What is noted of numbers, and of how many; that a direction is not reliable is counted over all checkpoints together."""
+    """What is noted of numbers, and of how many; the same reason is counted once, whatever checkpoint or number it names."""
     told = [row.note for row in run.rows if row.note and row.quantity != "transfer sign"]
-    unreliable = "undefined: the direction is not reliable"
-    return tuple(Counter(unreliable if note.startswith(unreliable) else note for note in told).most_common())
+    return tuple(Counter(next(filter(note.startswith, _REASONS), note) for note in told).most_common())
 
 
 def _what_was_run(run: DynamicsRun) -> str:

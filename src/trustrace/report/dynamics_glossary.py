@@ -8,7 +8,8 @@ TERMS = (
         title="Transfer",
         sentence="The area under the ROC curve of a probe that was fitted on the training rows of one view and scored on the held-out rows "
         "of another; no group of statements stands on both sides. On the diagonal it is the ordinary measurement. Below 1/2 the direction "
-        "has turned round.",
+        "has turned round. Far from 1/2 on either side is no proof of a shared concept: where a view tells its statements apart along many "
+        "directions, one that has nothing to do with them reads it too, and the interval covers the tested statements alone.",
     ),
     Term(
         name="accuracy emergence",
