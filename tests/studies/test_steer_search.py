@@ -153,12 +153,14 @@ class Prescribed:
         return [self._outcome(value) for value in self.values[start : start + model.variants]]
 
     def _outcome(self, value: Any) -> Outcome:
-        """`value` is that of every item, or a list of the items' own."""
+        """`value` is that of every item, or a list of the items' own; a perplexity's sums are a ratio, in which infinities count."""
+        items = np.broadcast_to(np.asarray(value, dtype=np.float64).reshape(-1, 1), (4, 1))
         graded = Graded(
             quantity=self.quantity,
             method="list",
-            values=np.broadcast_to(np.asarray(value, dtype=np.float64).reshape(-1, 1), (4, 1)),
+            values=np.hstack([items, np.ones((4, 1))]),
             groups=tuple("abcd"),
+            statistic="ratio",
             better=self.better,
         )
         return Outcome(dataset=self.name, graded=(graded,))
