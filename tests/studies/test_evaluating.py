@@ -319,12 +319,27 @@ def test_a_vector_is_not_asked_the_paper_s_questions_that_it_was_made_of(
 ) -> None:
     assert len(published.apart) < len(published.whole)
     with pytest.raises(
-        ConfigError, match=r"of the 12 texts that truthfulqa_mc1 asks under published, such as"
+        ConfigError, match=r"of the 12 texts that truthfulqa_mc1 asks of its test half, such as"
     ) as refused:
         published.evaluated(model, tmp_path, published.whole)
     assert "`trustrace steer`" in str(refused.value)
     assert "without them" in str(refused.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_vector_of_the_paper_s_set_is_not_asked_our_own_halves_of_it_either(
+    model: LanguageModel, tmp_path: Path, data_dir: Path
+) -> None:
+    statements = catalog.load("privacy/published", seed=0, data_dir=data_dir)
+    path = saved(tmp_path / "v", model, dataset="privacy/published", fingerprint=statements.fingerprint)
+    with pytest.raises(ConfigError, match="of the 1162 texts that confaide asks of its test half"):
+        evaluate_model(
+            model,
+            [TaskConfig(name="confaide")],
+            out=tmp_path / "run",
+            settings=Settings(device="cpu", data_dir=data_dir),
+            steering=SteerOptions(vector=path, alphas=(1.0,)),
+        )
 
 
 def test_a_vector_of_unknown_statements_is_not_asked_them_either(

@@ -23,12 +23,16 @@ from trustrace.core.errors import (
     TrustraceError,
     UnsafeFileError,
 )
+from trustrace.core.measurements import Protocol
+from trustrace.datasets.grouping import normalise
 from trustrace.evaluation.perplexity import windows
 from trustrace.models import tiny
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.loading import load
 from trustrace.models.sources import open_source
 from trustrace.steering import files
+from trustrace.studies.abilities import TaskConfig, open_task
+from trustrace.studies.apart import asked_by
 from trustrace.studies.settings import Settings
 from trustrace.studies.status import read_status
 from trustrace.studies.steer import run_steer
@@ -336,6 +340,21 @@ def test_pairs_of_an_alignment_set_are_a_contrast(folder: Path, tmp_path: Path) 
     assert {row["vector"].partition("@")[0] for row in of(rows, dataset="world_text/test")} == {
         "", "mass_mean:pairs", "random_0:pairs"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", ["rigorous", "published"])
+def test_no_vector_of_the_paper_s_set_is_made_of_what_is_asked(
+    folder: Path, data_dir: Path, protocol: Protocol
+) -> None:
+    settings = Settings(device="cpu", data_dir=data_dir)
+    task = TaskConfig(name="confaide")
+    contrast = {"dataset": "privacy/published", "task": "confaide", "quantity": "accuracy"}
+    plan = plan_steer(study(folder, contrasts=[contrast], protocol=protocol), settings=settings)
+    asked = asked_by(open_task(task, half="test", settings=settings, seed=0, protocol=protocol))
+    rows = zip(plan.contrasts[0].statements.texts, plan.contrasts[0].statements.splits, strict=True)
+    development = {normalise(text) for text, split in rows if split != "test"}
+    assert len(development) > 90
+    assert development.isdisjoint(map(normalise, asked))
 
 
 def test_two_alignment_sets_are_two_contrasts_by_the_names_that_they_are_given(folder: Path, tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """Statements that vectors are made of, kept apart from what the steered model is asked.
 
-Under ``rigorous`` a question and its statements stand in one half. The paper's own test items were split otherwise: under ``published``
-half of them are development rows of our sets, and have to leave before a vector is made.
+Under ``rigorous`` a question and its statements of the ``defined`` form stand in one half. The paper's own test items were split otherwise:
+under ``published`` half of them are development rows of our sets, and have to leave before a vector is made.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trustrace.core.errors import ConfigError, DataError
+from trustrace.core.measurements import Protocol
 from trustrace.core.statements import Statements
 from trustrace.datasets.grouping import normalise
 from trustrace.evaluation.binary import BinaryTask
@@ -17,6 +18,15 @@ from trustrace.evaluation.truthfulqa import TruthfulQAChoice, TruthfulQAGenerati
 from trustrace.steering.vectors import SteeringVector
 from trustrace.studies.settings import Settings
 from trustrace.studies.vectors import load_contrast
+
+
+def crosses_halves(dataset: str, protocol: Protocol) -> bool:
+    """Whether development rows of the shipped set `dataset` may be asked by a test half: one of the two is halved as the paper has it.
+
+    Sets of the paper's form are split by their own groups, so that the test half of our own form shares questions with their development
+    rows, too.
+    """
+    return protocol == "published" or dataset.endswith("/published")
 
 
 def asked_by(task: Task) -> tuple[str, ...]:
@@ -88,9 +98,9 @@ def require_unasked(vector: SteeringVector, statements: Statements, asked: Mappi
         held = [text for text in texts if any(normalise(text) in row for row in development)]
         if held:
             raise ConfigError(
-                f"{vector.key} was made of {len(held)} of the {len(texts)} texts that {task} asks under published, such as {held[0]!r}: "
-                "its score would be of what it has seen; `trustrace steer` with `protocol: published` leaves them out before a "
-                "vector is made; or build the vector of a file without them, or evaluate under rigorous"
+                f"{vector.key} was made of {len(held)} of the {len(texts)} texts that {task} asks of its test half, such as {held[0]!r}: "
+                "its score would be of what it has seen; `trustrace steer` leaves them out before a vector is made; or "
+                "build the vector of a file without them, or of the set's `defined` form and evaluate under rigorous"
             )
 
 

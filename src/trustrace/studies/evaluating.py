@@ -27,7 +27,7 @@ from trustrace.steering import files
 from trustrace.steering.fit import Mismatch
 from trustrace.steering.vectors import CONTROLS, SteeringVector
 from trustrace.studies.abilities import Half, TaskConfig, open_task
-from trustrace.studies.apart import asked_by, made_of, require_unasked
+from trustrace.studies.apart import asked_by, crosses_halves, made_of, require_unasked
 from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.settings import Settings
 from trustrace.studies.task_facts import inputs_of, unsteered_by
@@ -106,8 +106,7 @@ def evaluate_model(
     versions: tuple[Version, ...] = (PLAIN,)
     if steering:
         _require_steered(tasks, steering.positions)
-        questions = _published_questions(tasks, settings, seed) if (half, protocol) == ("test", "published") else {}
-        versions += _steered(model, steering, settings, half=half, seed=seed, asked=questions)
+        versions += _steered(model, steering, tasks, settings, half=half, seed=seed, protocol=protocol)
     study = _described(model, versions, half=half, conventions=conventions)
     units = [_unit(task, facts, study) for task, facts in zip(tasks, asked, strict=True)]
     with Ledger.open(out, study=study) as ledger:
@@ -271,11 +270,13 @@ def _require_steered(tasks: Sequence[TaskConfig], positions: Positions) -> None:
             raise ConfigError(f"{why}; leave {task.title} out, or give --positions prompt_last+generated")
 
 
-def _published_questions(tasks: Sequence[TaskConfig], settings: Settings, seed: int) -> dict[str, tuple[str, ...]]:
-    """What each task asks under ``published``, which halves its items otherwise than our sets are; nothing for tasks of no labelled set."""
+def _tested(
+    tasks: Sequence[TaskConfig], settings: Settings, *, seed: int, protocol: Protocol
+) -> dict[str, tuple[str, ...]]:
+    """What each task asks of its test half; nothing for tasks of no labelled set."""
     # A judge says nothing of what is asked, and may take long to load.
     plain = [task.model_copy(update={"truth": (), "info": ()}) for task in tasks]
-    opened = (open_task(task, half="test", settings=settings, seed=seed, protocol="published") for task in plain)
+    opened = (open_task(task, half="test", settings=settings, seed=seed, protocol=protocol) for task in plain)
     texts = {task.title: asked_by(one) for task, one in zip(tasks, opened, strict=True)}
     return {title: found for title, found in texts.items() if found}
 
@@ -283,11 +284,12 @@ def _published_questions(tasks: Sequence[TaskConfig], settings: Settings, seed: 
 def _steered(
     model: LanguageModel,
     steering: SteerOptions,
+    tasks: Sequence[TaskConfig],
     settings: Settings,
     *,
     half: Half,
     seed: int,
-    asked: Mapping[str, Sequence[str]],
+    protocol: Protocol,
 ) -> tuple[Version, ...]:
     """One version for each strength."""
     vector = _one_vector(steering.vector)
@@ -299,6 +301,8 @@ def _steered(
             f"statements that the vector was made of; evaluate with --seed {vector.seed}"
         )
     norm = float("nan")
+    crosses = half == "test" and crosses_halves(vector.dataset, protocol)
+    asked = _tested(tasks, settings, seed=seed, protocol=protocol) if crosses else {}
     if asked or steering.unit == "target_norm":
         texts = [text for one in asked.values() for text in one]
         statements = made_of(vector, dataset=steering.dataset, pairs=steering.pairs, settings=settings, asked=texts)

@@ -19,7 +19,7 @@ from trustrace.models.weights import architecture, read_config
 from trustrace.runs.identity import Unit, code_version
 from trustrace.steering.fit import Mismatch
 from trustrace.studies.abilities import Half, TaskConfig, open_task
-from trustrace.studies.apart import asked_by, without_asked
+from trustrace.studies.apart import asked_by, crosses_halves, without_asked
 from trustrace.studies.evaluating import ROOMS
 from trustrace.studies.settings import Settings
 from trustrace.studies.statements import load_all
@@ -280,12 +280,13 @@ def _shape(source: CheckpointSource, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _contrasts(study: SteerConfig, settings: Settings) -> tuple[Contrast, ...]:
-    """The dimensions; under ``published`` without the development rows that the paper's test asks about."""
+    """The dimensions, without development rows that a test half asks about where sets and tasks are halved otherwise."""
     found = tuple(_contrast(one, settings, study.seed) for one in study.contrasts)
-    if study.protocol == "rigorous":
+    shipped = [one.dataset.shipped or one.dataset.name for one in study.contrasts if one.dataset]
+    if not any(crosses_halves(dataset, study.protocol) for dataset in (*shipped, "")):
         return found
     tasks = (
-        open_task(one.task, half="test", settings=settings, seed=study.seed, protocol="published")
+        open_task(one.task, half="test", settings=settings, seed=study.seed, protocol=study.protocol)
         for one in study.contrasts
     )
     asked = [text for task in tasks for text in asked_by(task)]
