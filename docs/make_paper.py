@@ -20,8 +20,8 @@ INTRODUCTION = """\
 
 Every figure and table of [arXiv 2402.19465](https://arxiv.org/abs/2402.19465) is a file under `studies/paper/`, most of them twice:
 `published` follows the paper's scripts, `rigorous` splits by group, holds out, and puts intervals, floors and controls beside each
-number. The same studies are there for Pythia-410m (`studies/pythia/`) and OLMo 2 1B (`studies/olmo/`), and as templates for a run of
-one's own (`studies/own/`).
+number. For Pythia-410m (`studies/pythia/`) and OLMo 2 1B (`studies/olmo/`) there are probing, early dynamics and steering, and templates of
+them for a run of one's own (`studies/own/`); figures 4 to 6, fine-tuning and proxy-tuning are there for Amber alone.
 
 What is not there: table 4, of which we know only that the paper has one. The paper names neither its grid of sites and strengths, nor
 which ARC it asks, nor its recipes of fine-tuning. Where a file had to choose, it says so.

@@ -187,10 +187,14 @@ def test_a_tuned_folder_that_is_gone_is_made_again_where_it_is_needed(folder: Pa
     assert (again / "measurements.parquet").read_bytes() == (run / "measurements.parquet").read_bytes()
 
 
-def test_a_broken_model_is_named_and_the_others_go_on(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_broken_model_is_named_and_the_others_go_on(folder: Path, tmp_path: Path, is_there: bool) -> None:
     shutil.copytree(folder / "series", tmp_path / "series")
     weights = tmp_path / "series" / "checkpoints" / "step_0000000" / "model.safetensors"
-    os.truncate(weights, weights.stat().st_size // 2)
+    if is_there:
+        os.truncate(weights, weights.stat().st_size // 2)
+    else:
+        weights.unlink()
     config = asked(folder, models=[{"source": str(tmp_path / "series"), "select": "all"}], methods=["full"], general=[])
     with pytest.raises(RunError, match="step_0000000"):
         run_finetune(config, out=tmp_path / "run", settings=SETTINGS)

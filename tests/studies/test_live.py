@@ -285,7 +285,14 @@ def test_weights_that_are_spread_over_processes_are_refused(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize(
-    "error", [MeasurementError("no number"), torch.OutOfMemoryError("no room"), RunError("no disk")]
+    "error",
+    [
+        MeasurementError("no number"),
+        torch.OutOfMemoryError("no room"),
+        RunError("no disk"),
+        OSError("no space"),
+        ValueError("no sense"),
+    ],
 )
 def test_what_goes_wrong_while_measuring_is_said_and_does_not_end_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception

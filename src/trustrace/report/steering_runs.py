@@ -226,7 +226,9 @@ def _in_order(first: Mapping[str, Any], present: set[str]) -> tuple[str, ...]:
 def _contrasts(run: RunFolder) -> list[tuple[str, Mapping[str, Any]]]:
     """The study's contrasts by the names of their vectors."""
     configs = [config for config in run.study.get("contrasts") or () if isinstance(config, Mapping)]
-    return [(str((config.get("dataset") or {}).get("name") or "pairs"), config) for config in configs]
+    return [
+        (str(config.get("name") or (config.get("dataset") or {}).get("name") or "pairs"), config) for config in configs
+    ]
 
 
 def _family(row: Measurement, contrasts: Sequence[str]) -> Family | None:

@@ -17,6 +17,7 @@ from trustrace.studies.abilities import TaskConfig, open_task
 from trustrace.studies.evaluating import ROOMS
 from trustrace.studies.finetune_config import ComputeConfig, Data, FinetuneConfig, Method
 from trustrace.studies.finetune_data import Lessons, lessons_of, texts_asked_by
+from trustrace.studies.planning import pinned
 from trustrace.studies.settings import Settings
 from trustrace.studies.steer_compute import read_steer_study
 from trustrace.studies.steer_config import SteerConfig
@@ -126,7 +127,8 @@ def plan_finetune(study: FinetuneConfig, *, settings: Settings) -> FinetunePlan:
     if any(method.adapter for method in study.methods):
         peft_of("tuning with a low-rank adapter")
         for base in bases:
-            place_of(base.source, base.checkpoint)
+            if base.checkpoint.commit:
+                place_of(base.source, base.checkpoint)
     asked = {task: inputs_of(task, settings=settings) for task in study.asked}
     return FinetunePlan(
         study=study,
@@ -162,7 +164,7 @@ def foresee_finetune(study: FinetuneConfig, *, settings: Settings, run: Path | N
 
 def _bases(source: str, chosen: Any, settings: Settings) -> list[Base]:
     opened = open_source(source, keep_downloads=settings.keep_downloads)
-    return [Base(source=opened, checkpoint=opened.pin(one)) for one in chosen(opened.checkpoints())]
+    return [Base(source=opened, checkpoint=pinned(opened, one)) for one in chosen(opened.checkpoints())]
 
 
 def _require_different(bases: tuple[Base, ...]) -> None:

@@ -138,8 +138,8 @@ class LiveTrace:
         try:
             with undisturbed(moment.module, device=moment.module.device), self._opened(moment) as ledger:
                 return self._observed(ledger, moment, started)
-        except TrustraceError as error:
-            warnings.warn(f"step {moment.step} is not traced: {error}", LiveTraceWarning, stacklevel=2)
+        except Exception as error:  # noqa: BLE001 - days of training do not end because a number could not be had
+            warnings.warn(f"step {moment.step} is not traced: {_told(error)}", LiveTraceWarning, stacklevel=2)
             return {}
         finally:
             self._go_on(moment)
@@ -151,8 +151,8 @@ class LiveTrace:
                 tracing = self._tracing(ledger, moment)
                 record_phases(tracing)
                 conclude(tracing, started=time.time())
-        except TrustraceError as error:
-            warnings.warn(f"the trace was not concluded: {error}", LiveTraceWarning, stacklevel=2)
+        except Exception as error:  # noqa: BLE001 - as above
+            warnings.warn(f"the trace was not concluded: {_told(error)}", LiveTraceWarning, stacklevel=2)
 
     def _observed(self, ledger: Ledger, moment: Moment, started: float) -> Mapping[str, float]:
         # What was measured before a crash costs nothing if the weights are the same, and only then is that worth finding out first.
@@ -320,6 +320,11 @@ def _within_memory(work: Callable[[], list[Measurement]]) -> list[Measurement]:
         raise ModelError(
             f"measuring does not fit the memory that training leaves: {error}; lower batch_tokens"
         ) from error
+
+
+def _told(error: Exception) -> str:
+    """Our own errors say what and where; of others the type is said as well."""
+    return str(error) if isinstance(error, TrustraceError) else f"{type(error).__name__}: {error}"
 
 
 def _unheard(done: int, total: int, what: str) -> None:

@@ -101,13 +101,13 @@ def plan_trace(study: TraceConfig, *, settings: Settings) -> Plan:
     datasets = load_all(study.datasets, settings=settings, seed=study.seed)
     settings.require_device()
     source = open_source(study.checkpoints.source, keep_downloads=settings.keep_downloads)
-    chosen = [_pinned(source, checkpoint) for checkpoint in select(source.checkpoints(), study.checkpoints.how())]
+    chosen = [pinned(source, checkpoint) for checkpoint in select(source.checkpoints(), study.checkpoints.how())]
     fresh = [_fresh(source, chosen[0], study, settings, seed=seed) for seed in study.random_init_seeds]
     trained = [_trained(source, checkpoint, study, settings) for checkpoint in chosen]
     return Plan(study=study, source=source, datasets=datasets, subjects=(*fresh, *trained))
 
 
-def _pinned(source: CheckpointSource, checkpoint: Checkpoint) -> Checkpoint:
+def pinned(source: CheckpointSource, checkpoint: Checkpoint) -> Checkpoint:
     """`checkpoint` with its commit; without one where its files do not allow it, which its own units will say when they load it."""
     try:
         return source.pin(checkpoint)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trustrace.core.checkpoints import Checkpoint
-from trustrace.core.errors import CheckpointError, ConfigError, TokenizerError
+from trustrace.core.errors import ConfigError, TokenizerError
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.loading import load
 from trustrace.models.selection import select
@@ -16,6 +16,7 @@ from trustrace.runs.identity import Unit, code_version
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.config import ModelConfig
 from trustrace.studies.evaluating import ROOMS
+from trustrace.studies.planning import pinned
 from trustrace.studies.proxy_config import ProxyConfig
 from trustrace.studies.settings import Settings
 from trustrace.studies.task_facts import inputs_of
@@ -121,7 +122,7 @@ def plan_proxy(study: ProxyConfig, *, settings: Settings) -> ProxyPlan:
     plan = ProxyPlan(
         study=study,
         settings=settings,
-        bases=tuple(Member(source=series, checkpoint=_pinned(series, one)) for one in chosen),
+        bases=tuple(Member(source=series, checkpoint=pinned(series, one)) for one in chosen),
         expert=_member(study.expert, settings),
         anti_expert=_member(study.anti_expert, settings),
         references=tuple(_member(one, settings) for one in study.references),
@@ -155,14 +156,6 @@ def _member(config: ModelConfig, settings: Settings) -> Member:
     known = source.checkpoints()
     (checkpoint,) = select(known, [config.revision or known[-1].revision])
     return Member(source=source, checkpoint=source.pin(checkpoint))
-
-
-def _pinned(source: CheckpointSource, checkpoint: Checkpoint) -> Checkpoint:
-    """`checkpoint` with its commit; without one where its files do not allow it, which its own units will say when they load it."""
-    try:
-        return source.pin(checkpoint)
-    except CheckpointError:
-        return checkpoint
 
 
 def _require_names(members: Sequence[Member]) -> None:

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.draws import generator
-from trustrace.core.errors import DataError, RunError
+from trustrace.core.errors import DataError, ModelError, RunError
 from trustrace.core.progress import Progress, silent
 from trustrace.datasets.corpora import is_held_out
 from trustrace.models.adapters import BASE, place_of
@@ -139,7 +139,7 @@ def tune_checkpoint(
     training, held_out = _split(model, exchanges, config)
     adapted = attach(model, adapter, seed=config.seed) if adapter else None
     recipe = within(budget, config, model.module, training, held_out) if budget else config
-    with _own_randomness(place), full_disk_is_an_error(out):
+    with _own_randomness(place), full_disk_is_an_error(out), full_memory_is_an_error(pinned.key):
         learned = _train(model, training, held_out, config=recipe, progress=progress)
         facts = _progress_of(model, learned, training=training, held_out=held_out, config=recipe)
         computed = compute_of(model.module, training, held_out, config=recipe, updates=max(learned.losses))
@@ -284,7 +284,8 @@ def _trained(model: LanguageModel) -> dict[str, torch.nn.Parameter]:
 
 
 def _copied(model: LanguageModel) -> dict[str, Tensor]:
-    return {name: weight.detach().clone() for name, weight in _trained(model).items()}
+    """In the processor's memory: an accelerator has use for its own."""
+    return {name: weight.detach().to("cpu", copy=True) for name, weight in _trained(model).items()}
 
 
 def _restore_(model: LanguageModel, kept: dict[str, Tensor]) -> None:
@@ -377,6 +378,18 @@ def fingerprint(exchanges: Sequence[Exchange]) -> str:
     """SHA-256 of prompts, answers and groups in their order."""
     content = [[exchange.prompt, exchange.answer, exchange.group] for exchange in exchanges]
     return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+@contextmanager
+def full_memory_is_an_error(what: str) -> Iterator[None]:
+    """What does not fit the device's memory is said to be so."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"tuning {what} does not fit the device's memory ({error}): weights, gradients and two moments take 16 bytes a weight in full, "
+            "and activations come on top; lower the batch, train an adapter, or use a larger device"
+        ) from error
 
 
 @contextmanager

@@ -84,7 +84,8 @@ def beside(runs: Sequence[Labelled]) -> list[Beside]:
 
 def described(row: Row) -> str:
     """What a row of ours is."""
-    steered = f", {row['vector']} at {row['site']}, alpha {row['alpha']:g}" if row["vector"] else ""
+    at = f" at {row['site']}, alpha {row['alpha']:g}" if row["site"] else ""
+    steered = f", {row['vector']}{at}" if row["vector"] else ""
     return f"{row['dataset']} {row['quantity']} by {row['method']} of {row['checkpoint']}{steered} ({row['protocol']})"
 
 
