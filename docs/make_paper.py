@@ -100,6 +100,8 @@ ENTRIES: tuple[Entry, ...] = (
     *_pair("figure4", "Figure 4: toxic ratio and perplexity against alpha", "steer"),
     *_pair("figure5", "Figure 5: probes and steering across checkpoints", "steer"),
     *_pair("universal_ckpt179", "Figure 6: one vector for all abilities, of ckpt_179", "steer"),
+    *_pair("finetune", 'Table 1, the rows "full fine-tuning" and "LoRA"', "finetune"),
+    *_pair("proxy", "Figure 18: proxy-tuning", "proxy-tune"),
     *_pair("universal_amberchat", "Figure 6: the same, of AmberChat itself", "steer"),
     _other("pythia/probing.yaml", "Pythia-410m: probes on all 154 checkpoints", "trace"),
     _other("pythia/probing_published.yaml", "Pythia-410m: the same, as published", "trace"),
@@ -109,12 +111,6 @@ ENTRIES: tuple[Entry, ...] = (
     _other("olmo/early.yaml", "OLMo 2 1B: early dynamics", "trace"),
     _other("olmo/steering.yaml", "OLMo 2 1B: its pre-training steers its Instruct model", "steer"),
 )
-
-NOT_COUNTED: tuple[Entry, ...] = (
-    *_pair("finetune", 'Table 1, the rows "full fine-tuning" and "LoRA"', "finetune"),
-    *_pair("proxy", "Figure 18: proxy-tuning", "proxy-tune"),
-)
-"""Studies of a kind whose cost on another machine is not foreseen; `trustrace plan` tells their units."""
 
 
 def page() -> str:
@@ -132,14 +128,10 @@ def page() -> str:
         }
         for entry, bill in bills.items()
     ]
-    uncounted = [
-        {"study": f"`{entry.file}`", "makes": entry.makes, "command": f"`{entry.command}`"} for entry in NOT_COUNTED
-    ]
     rates = [{"what": what, "value": value, "source": source} for what, value, source in assumed(machine(MACHINE))]
     parts = [
         INTRODUCTION.replace("VALIDATION", VALIDATION),
         f"### All of them, on one {MACHINE.upper()} and on eight\n\n" + markdown_table(overview),
-        "Not foreseen, since their kinds are not counted:\n\n" + markdown_table(uncounted),
         "### Rates that are taken for granted\n\n" + markdown_table(rates),
         *(_section(entry, bill, rates) for entry, bill in bills.items()),
     ]

@@ -72,6 +72,7 @@ _ITEMS: Mapping[TaskName, Asked] = {
     "truthfulqa": Asked(items=817, read=66.0, written=50, once=600.0),
     "truthfulqa_mc1": Asked(items=817, read=5 * 110.0, once=600.0),
     "truthfulqa_mc2": Asked(items=817, read=8 * 110.0, once=600.0),
+    "truthfulqa_classification": Asked(items=5880, read=2 * 130.0, once=150.0),
     "toxigen": Asked(items=6397, read=98.0, written=64, classified=True),
     "confaide": Asked(items=2325, read=2 * 110.0, once=150.0),
     "stereoset": Asked(items=4246, read=2 * 100.0, once=150.0),
@@ -91,6 +92,7 @@ _HALVED = frozenset(
         "truthfulqa",
         "truthfulqa_mc1",
         "truthfulqa_mc2",
+        "truthfulqa_classification",
         "toxigen",
         "confaide",
         "stereoset",
@@ -101,6 +103,7 @@ _HALVED = frozenset(
 )
 
 _PUBLISHED: Mapping[TaskName, Asked] = {
+    "truthfulqa_classification": Asked(items=2263, read=130.0, written=2, once=150.0),
     "confaide": Asked(items=2346, read=110.0, written=2, once=150.0),
     "stereoset": Asked(items=1952, read=100.0, written=2, once=150.0),
     "sst2": Asked(items=3642, read=120.0, written=2, once=150.0),

@@ -94,6 +94,37 @@ def test_training_is_six_operations_a_parameter_and_token() -> None:
     assert line(bill, "training").seconds == pytest.approx(6 * 6_738_415_616 * 27_525_120_000 / (0.4 * 989e12))
 
 
+def test_three_networks_read_for_every_base_and_the_expert_once_more() -> None:
+    bill = foresee(PAPER / "proxy_rigorous.yaml", on="h200", settings=SETTINGS)
+    # Five bases; apart from them the expert, the anti-expert and a reference, and the expert beside the bases.
+    networks = 3 * 5 + 3 + 1
+    names = (
+        "truthfulqa_classification",
+        "truthfulqa_mc1",
+        "truthfulqa_mc2",
+        "confaide",
+        "stereoset",
+        "sst2",
+        "lambada",
+    )
+    asked = [sizes.task_size(TaskConfig(name=name), half="test", protocol="rigorous") for name in names]  # type: ignore[arg-type]
+    tokens = networks * sum(one.items * one.read for one in asked if one) / sizes.CHARACTERS_PER_TOKEN
+    amber = shapes.of("LLM360/Amber")
+    by_hand = reading_flops(amber, tokens) / machine("h200").half
+    assert line(bill, "reading prompts").seconds == pytest.approx(by_hand, rel=1e-6)
+    chat = shapes.of("LLM360/AmberChat").revision_bytes + shapes.of("LLM360/AmberSafe").revision_bytes
+    assert bill.download_bytes == pytest.approx(6 * amber.revision_bytes + chat)
+
+
+def test_tuning_in_full_takes_six_operations_a_weight_and_token_and_under_an_adapter_four() -> None:
+    bill = foresee(PAPER / "finetune_rigorous.yaml", on="h200", settings=SETTINGS)
+    weights, tokens = shapes.of("LLM360/AmberChat").parameters, 350 / 3.7
+    learned = weights * tokens * 400 * 32 * (6 + 4)
+    looked = 2 * weights * tokens * 100 * 2 * (1 + 400 / 25)
+    assert line(bill, "tuning, in float32").seconds == pytest.approx((learned + looked) / (0.6 * 67e12))
+    assert any("108 GB" in value for _, value, _ in bill.assumptions)
+
+
 def test_the_trace_of_a_run_is_known_by_the_pretraining_that_makes_it() -> None:
     early, made_by = PAPER / "early_trace_rigorous.yaml", PAPER / "early_pretrain.yaml"
     with pytest.raises(ModelError, match=r"runs/amber-early: the shape.*--made-by"):

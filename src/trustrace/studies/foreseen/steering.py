@@ -1,9 +1,10 @@
 """What a steering study takes: vectors of every source, every setting on the development half, what was chosen on the test half."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from trustrace.core.measurements import Protocol
 from trustrace.models import shapes
 from trustrace.models.passes import pass_operations, reading_flops, step_bytes
 from trustrace.models.shapes import BYTES, Shape, StoredDtype
@@ -46,9 +47,12 @@ def passes(study: SteerConfig, *, sources: int) -> Iterator[Pass]:
             searched = settings + math.ceil(settings / (AT_ONCE - 1))
             for task in dict.fromkeys([study.perplexity.task, contrast.task]):
                 yield Pass(task=task, half="development", versions=searched)
-            yield from (Pass(task=task, half="test", versions=1 + families) for task in tested)
+            # The plain model has been asked already, but for how far versions are from it.
+            yield from (
+                Pass(task=task, half="test", versions=families + (task.name == "divergence")) for task in tested
+            )
         if contrast.instruction:
-            yield from (Pass(task=task, half="test", versions=2) for task in tested if task.name != "divergence")
+            yield from (Pass(task=task, half="test", versions=1) for task in tested if task.name != "divergence")
 
 
 def foresee_steering(study: SteerConfig, machine: Machine, *, hints: Hints, settings: Settings) -> Bill:
@@ -76,7 +80,7 @@ def foresee_steering(study: SteerConfig, machine: Machine, *, hints: Hints, sett
         Line(what="reading statements for vectors", amount=flops(captured), seconds=captured / machine.products(dtype)),
     ]
     for shape in targets:
-        lines += _answering(asked, shape, machine, study=study, dtype=dtype)
+        lines += answering(asked, shape, machine, protocol=study.protocol, dtype=dtype)
     return Bill(
         study=study.name,
         machine=machine,
@@ -96,11 +100,11 @@ def foresee_steering(study: SteerConfig, machine: Machine, *, hints: Hints, sett
     )
 
 
-def _answering(
-    asked: list[Pass], shape: Shape, machine: Machine, *, study: SteerConfig, dtype: StoredDtype
+def answering(
+    asked: Sequence[Pass], shape: Shape, machine: Machine, *, protocol: Protocol, dtype: StoredDtype
 ) -> Iterator[Line]:
-    """Reading prompts, writing answers, and grading them, for one target."""
-    sized = [(one, known) for one in asked if (known := task_size(one.task, half=one.half, protocol=study.protocol))]
+    """Reading prompts, writing answers, and grading them, for one model."""
+    sized = [(one, known) for one in asked if (known := task_size(one.task, half=one.half, protocol=protocol))]
     tokens = sum(one.versions * known.items * known.read / CHARACTERS_PER_TOKEN for one, known in sized)
     read = reading_flops(shape, tokens)
     yield Line(
@@ -108,7 +112,9 @@ def _answering(
     )
     steps = [_decoding(one, known, shape, machine, dtype=dtype) for one, known in sized if known.written]
     count = sum(steps_ for steps_, _ in steps)
-    yield Line(what="writing answers", amount=f"{count:,.0f} steps", seconds=sum(seconds for _, seconds in steps))
+    yield Line(
+        what="writing answers", amount=f"{count:,.0f} steps", seconds=sum((seconds for _, seconds in steps), 0.0)
+    )
     judged = reading_flops(
         JUDGE, sum(one.versions * known.items * known.judged / CHARACTERS_PER_TOKEN for one, known in sized)
     )
@@ -147,13 +153,17 @@ def _fetched(study: SteerConfig, sources: float, targets: list[Shape]) -> float:
         for one, shape in zip(study.targets, targets, strict=True)
         if f"{one.source}@{one.revision or 'main'}" not in is_source
     )
-    tasks = [*(one.task for one in study.contrasts), *study.general]
+    return sources + others + graders_bytes([*(one.task for one in study.contrasts), *study.general])
+
+
+def graders_bytes(tasks: Sequence[TaskConfig]) -> float:
+    """What judges and classifiers of `tasks` are to fetch."""
     judges = {
         name for task in tasks for name in (*(("truth", j) for j in task.truth), *(("info", j) for j in task.info))
     }
     neural = sum(name.startswith("hf:") for _, name in judges)
     classified = any((task.classifier or "").startswith("hf:") for task in tasks)
-    return sources + others + neural * JUDGE.parameters * BYTES["float16"] + classified * CLASSIFIER_BYTES
+    return neural * JUDGE.parameters * BYTES["float16"] + classified * CLASSIFIER_BYTES
 
 
 def _unknown(asked: list[Pass], study: SteerConfig) -> Iterator[TaskConfig]:

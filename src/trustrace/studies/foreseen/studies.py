@@ -5,12 +5,16 @@ from pathlib import Path
 from trustrace.core.errors import ConfigError
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.files import read_study, read_yaml
+from trustrace.studies.finetune_config import FinetuneConfig
 from trustrace.studies.foreseen.bill import Bill
+from trustrace.studies.foreseen.proxy import foresee_proxy_tuning
 from trustrace.studies.foreseen.steering import foresee_steering
 from trustrace.studies.foreseen.subjects import Hints
 from trustrace.studies.foreseen.tracing import foresee_trace
 from trustrace.studies.foreseen.training import foresee_training
+from trustrace.studies.foreseen.tuning import foresee_finetuning
 from trustrace.studies.machines import machine
+from trustrace.studies.proxy_config import ProxyConfig
 from trustrace.studies.settings import Settings
 from trustrace.studies.steer_config import SteerConfig
 from trustrace.training.config import PretrainConfig
@@ -20,7 +24,7 @@ def foresee(study: Path, *, on: str, like: str | None = None, made_by: Path | No
     """What the study in the YAML file `study` takes on a machine.
 
     Args:
-        study: A trace, a steering study or a pre-training.
+        study: A study of any kind, or a pre-training.
         on: See :func:`trustrace.studies.machines.machine`.
         like: A known repository whose models have the shape of the study's.
         made_by: The pre-training file that makes the study's checkpoints.
@@ -39,8 +43,12 @@ def foresee(study: Path, *, on: str, like: str | None = None, made_by: Path | No
             return foresee_trace(read_study(study, TraceConfig), where, hints=hints, settings=settings)
         case "steer":
             return foresee_steering(read_study(study, SteerConfig), where, hints=hints, settings=settings)
+        case "proxy_tune":
+            return foresee_proxy_tuning(read_study(study, ProxyConfig), where, hints=hints)
+        case "finetune":
+            return foresee_finetuning(read_study(study, FinetuneConfig), where, hints=hints)
     raise ConfigError(
-        f"{study}: what a study {values['study']!r} takes on another machine is not counted; traces, steering and pre-training are"
+        f"{study}: there is no kind of study called {values['study']!r}; there are trace, steer, finetune and proxy_tune"
     )
 
 
