@@ -75,7 +75,7 @@ def test_the_radar_reaches_its_rim_where_the_best_vector_is_best_of_all(steered)
     (line,) = [line for line in figure.axes[0].get_lines() if line.get_label() == "best vector"]
     places = dict(
         zip(
-            [text.get_text().split("\n")[0] for text in figure.axes[0].get_xticklabels()],
+            [" ".join(text.get_text().split("\n")[:2]) for text in figure.axes[0].get_xticklabels()],
             line.get_ydata(),
             strict=False,
         )

@@ -4,7 +4,7 @@ from trustrace.models import shapes
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.config import CheckpointsConfig, ModelConfig
 from trustrace.studies.foreseen.bill import Bill, Line, size
-from trustrace.studies.foreseen.steering import Pass, answering, graders_bytes
+from trustrace.studies.foreseen.steering import Pass, answering, graders_bytes, unsized
 from trustrace.studies.foreseen.subjects import Hints, series_of
 from trustrace.studies.machines import Machine
 from trustrace.studies.proxy_config import ProxyConfig
@@ -62,11 +62,7 @@ def foresee_proxy_tuning(study: ProxyConfig, machine: Machine, *, hints: Hints) 
         left_out=(
             "beginnings that several prompts share are read once, which shortens reading",
             "bootstrap of the scores, on the processor: seconds a unit",
-            *(
-                f"{task.title}: its size is not known"
-                for task in study.tasks
-                if task_size(task, half="test", protocol=study.protocol) is None
-            ),
+            *unsized(study.tasks, protocol=study.protocol),
         ),
     )
 

@@ -95,7 +95,7 @@ def foresee_steering(study: SteerConfig, machine: Machine, *, hints: Hints, sett
             "beginnings that several prompts share are read once, which shortens reading",
             "settings that perplexity rules out are not asked, which shortens searching",
             "bootstrap of the scores, on the processor: seconds a unit",
-            *(f"{task.title}: its size is not known" for task in _unknown(asked, study)),
+            *unsized([one.task for one in asked], protocol=study.protocol),
         ),
     )
 
@@ -166,9 +166,10 @@ def graders_bytes(tasks: Sequence[TaskConfig]) -> float:
     return neural * JUDGE.parameters * BYTES["float16"] + classified * CLASSIFIER_BYTES
 
 
-def _unknown(asked: list[Pass], study: SteerConfig) -> Iterator[TaskConfig]:
-    tasks = dict.fromkeys(one.task for one in asked)
-    yield from (task for task in tasks if task_size(task, half="test", protocol=study.protocol) is None)
+def unsized(tasks: Sequence[TaskConfig], *, protocol: Protocol) -> Iterator[str]:
+    """The tasks whose size is not known, in words; none of them is counted."""
+    unknown = [task for task in dict.fromkeys(tasks) if task_size(task, half="test", protocol=protocol) is None]
+    yield from (f"{task.title}: its size is not known" for task in unknown)
 
 
 def _assumptions(

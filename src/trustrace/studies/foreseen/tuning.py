@@ -6,10 +6,10 @@ from trustrace.models import shapes
 from trustrace.models.shapes import Shape
 from trustrace.studies.finetune_config import FinetuneConfig, LoraMethod, Method
 from trustrace.studies.foreseen.bill import Bill, Line, flops, size
-from trustrace.studies.foreseen.steering import Pass, answering, graders_bytes
+from trustrace.studies.foreseen.steering import Pass, answering, graders_bytes, unsized
 from trustrace.studies.foreseen.subjects import Hints
 from trustrace.studies.machines import Machine
-from trustrace.studies.sizes import CHARACTERS_PER_TOKEN, task_size
+from trustrace.studies.sizes import CHARACTERS_PER_TOKEN
 
 EXCHANGE = 350 / CHARACTERS_PER_TOKEN
 """Tokens of a prompt with its answer. Assumed: as for alignment pairs; true answers of TruthfulQA are a third of it."""
@@ -67,11 +67,7 @@ def foresee_finetuning(study: FinetuneConfig, machine: Machine, *, hints: Hints)
         ),
         left_out=(
             *(["operations matched to a steering run: the recipe's steps are counted"] if study.compute else []),
-            *(
-                f"{task.title}: its size is not known"
-                for task in study.asked
-                if task_size(task, half="test", protocol=study.protocol) is None
-            ),
+            *unsized(study.asked, protocol=study.protocol),
         ),
     )
 
