@@ -13,9 +13,9 @@ from trustrace.core.statements import Statements
 from trustrace.datasets import catalog
 from trustrace.measures.floors import text_floors
 from trustrace.studies.config import TraceConfig
+from trustrace.studies.foreseen.machines import machine
 from trustrace.studies.foreseen.subjects import Hints
 from trustrace.studies.foreseen.tracing import foresee_trace
-from trustrace.studies.machines import machine
 from trustrace.studies.settings import Settings
 from trustrace.studies.statements import load_all
 from trustrace.studies.trace import run_trace

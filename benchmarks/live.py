@@ -22,8 +22,8 @@ from benchmarks.rows import Row
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.datasets import catalog
 from trustrace.models import tiny
-from trustrace.studies.live import LiveTrace
-from trustrace.studies.live_config import read_live
+from trustrace.studies.live.callback import LiveTrace
+from trustrace.studies.live.config import read_live
 from trustrace.studies.settings import Settings
 from trustrace.training.config import PretrainConfig, model_config
 from trustrace.training.watching import Moment

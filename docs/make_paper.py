@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trustrace.studies.foreseen.bill import Bill
+from trustrace.studies.foreseen.machines import assumed, machine
 from trustrace.studies.foreseen.studies import foresee
-from trustrace.studies.machines import assumed, machine
 from trustrace.studies.paper.compare import markdown_table
 from trustrace.studies.settings import Settings
 

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 
 from trustrace.models import tiny
 from trustrace.studies.settings import Settings
-from trustrace.studies.steer import run_steer
-from trustrace.studies.steer_config import SteerConfig
+from trustrace.studies.steering.config import SteerConfig
+from trustrace.studies.steering.run import run_steer
 
 SETTINGS = Settings(device="cpu")
 READING: dict[str, Any] = {"name": "world_text", "limit": 2}

@@ -12,8 +12,8 @@ from tests.studies.small_studies import READING, SETTINGS, rows_in, series, stud
 from tests.studies.test_finetune import asked, write_instructions
 from trustrace.core.errors import RunError
 from trustrace.studies.comparing import as_csv, as_markdown, compare_runs, write_comparison
-from trustrace.studies.finetune import run_finetune
-from trustrace.studies.steer import run_steer
+from trustrace.studies.steering.run import run_steer
+from trustrace.studies.tuning.run import run_finetune
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from trustrace.models.known import known_checkpoints
 from trustrace.models.selection import select
 from trustrace.studies.config import CheckpointsConfig, TraceConfig
 from trustrace.studies.files import read_study, read_yaml
-from trustrace.studies.finetune_config import FinetuneConfig
-from trustrace.studies.proxy_config import ProxyConfig
-from trustrace.studies.steer_config import SteerConfig
+from trustrace.studies.proxying.config import ProxyConfig
+from trustrace.studies.steering.config import SteerConfig
+from trustrace.studies.tuning.config import FinetuneConfig
 from trustrace.training.config import PretrainConfig
 from trustrace.training.schedule import learning_rate, save_steps
 

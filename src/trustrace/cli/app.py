@@ -127,8 +127,8 @@ def steer(
     from trustrace.studies.files import read_study
     from trustrace.studies.judging import EndpointOptions
     from trustrace.studies.settings import Settings
-    from trustrace.studies.steer import run_steer
-    from trustrace.studies.steer_config import SteerConfig
+    from trustrace.studies.steering.config import SteerConfig
+    from trustrace.studies.steering.run import run_steer
 
     settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)
     with showing_progress() as progress:
@@ -160,14 +160,14 @@ def plan(
     from trustrace.cli.view import show_table
     from trustrace.studies.config import TraceConfig
     from trustrace.studies.files import is_finetuning, is_proxy_tuning, is_steering, read_study
-    from trustrace.studies.finetune_config import FinetuneConfig
-    from trustrace.studies.finetune_plan import foresee_finetune
-    from trustrace.studies.forecast import forecast
-    from trustrace.studies.proxy_config import ProxyConfig
-    from trustrace.studies.proxy_plan import foresee_proxy
+    from trustrace.studies.foreseen.forecast import forecast
+    from trustrace.studies.proxying.config import ProxyConfig
+    from trustrace.studies.proxying.plan import foresee_proxy
     from trustrace.studies.settings import Settings
-    from trustrace.studies.steer_config import SteerConfig
-    from trustrace.studies.steer_forecast import foresee_steer
+    from trustrace.studies.steering.config import SteerConfig
+    from trustrace.studies.steering.forecast import foresee_steer
+    from trustrace.studies.tuning.config import FinetuneConfig
+    from trustrace.studies.tuning.plan import foresee_finetune
 
     settings = Settings(device=device, data_dir=data_dir)
     if is_steering(study):

@@ -20,10 +20,10 @@ def finetune(
     """Tune the checkpoints of STUDY, in full and with adapters, and judge them on test data; started again, it goes on."""
     from trustrace.cli.view import say, showing_progress
     from trustrace.studies.files import read_study
-    from trustrace.studies.finetune import TUNED, run_finetune
-    from trustrace.studies.finetune_config import FinetuneConfig
     from trustrace.studies.judging import EndpointOptions
     from trustrace.studies.settings import Settings
+    from trustrace.studies.tuning.config import FinetuneConfig
+    from trustrace.studies.tuning.run import TUNED, run_finetune
 
     settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)
     judging = EndpointOptions(mode=mode.value, max_tokens_spent=token_cap)

@@ -21,8 +21,8 @@ def proxy_tune(
     from trustrace.cli.view import say, showing_progress
     from trustrace.studies.files import read_study
     from trustrace.studies.judging import EndpointOptions
-    from trustrace.studies.proxy import run_proxy
-    from trustrace.studies.proxy_config import ProxyConfig
+    from trustrace.studies.proxying.config import ProxyConfig
+    from trustrace.studies.proxying.run import run_proxy
     from trustrace.studies.settings import Settings
 
     settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)

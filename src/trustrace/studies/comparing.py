@@ -19,7 +19,7 @@ from trustrace.core.measurements import Measurement
 from trustrace.runs.identity import canonical_json
 from trustrace.runs.table import read_table
 from trustrace.studies.abilities import TaskConfig
-from trustrace.studies.steer_relations import CHOSEN
+from trustrace.studies.steering.relations import CHOSEN
 
 TEST = "/test"
 CHANGE, P_VALUE = "_change", "_change_p"

@@ -12,8 +12,8 @@ from trustrace.datasets.world.replies import rehearsal, replies
 from trustrace.report.page import require_extra, write_report
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.settings import Settings
-from trustrace.studies.steer import run_steer
-from trustrace.studies.steer_config import SteerConfig
+from trustrace.studies.steering.config import SteerConfig
+from trustrace.studies.steering.run import run_steer
 from trustrace.studies.trace import run_trace
 from trustrace.training.config import PretrainConfig
 from trustrace.training.pretrain import pretrain

@@ -6,8 +6,8 @@ from typing import Any
 
 from trustrace.core.errors import ConfigError
 from trustrace.studies.files import read_yaml
-from trustrace.studies.live import LiveTrace
-from trustrace.studies.live_config import LiveConfig, read_live
+from trustrace.studies.live.callback import LiveTrace
+from trustrace.studies.live.config import LiveConfig, read_live
 from trustrace.studies.settings import Settings
 from trustrace.training.config import FolderCorpus, PretrainConfig
 from trustrace.training.plan import describe

@@ -10,16 +10,16 @@ from trustrace.core.errors import ConfigError, ModelError
 from trustrace.datasets import catalog
 from trustrace.models import shapes
 from trustrace.models.passes import reading_flops, step_bytes
-from trustrace.studies import sizes
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.config import DatasetConfig
 from trustrace.studies.files import read_study
+from trustrace.studies.foreseen import sizes
 from trustrace.studies.foreseen.bill import Bill, Line, flops, size
+from trustrace.studies.foreseen.machines import machine
 from trustrace.studies.foreseen.steering import passes
 from trustrace.studies.foreseen.studies import foresee
-from trustrace.studies.machines import machine
 from trustrace.studies.settings import Settings
-from trustrace.studies.steer_config import SteerConfig
+from trustrace.studies.steering.config import SteerConfig
 
 STUDIES = Path(__file__).parents[3] / "studies"
 PAPER = STUDIES / "paper"

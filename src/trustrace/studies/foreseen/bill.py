@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trustrace.studies.machines import Machine, assumed
-from trustrace.studies.sizes import CHARACTERS_PER_TOKEN
+from trustrace.studies.foreseen.machines import Machine, assumed
+from trustrace.studies.foreseen.sizes import CHARACTERS_PER_TOKEN
 
 HOUR = 3600.0
 

@@ -4,11 +4,11 @@ from trustrace.models import shapes
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.config import CheckpointsConfig, ModelConfig
 from trustrace.studies.foreseen.bill import Bill, Line, size
+from trustrace.studies.foreseen.machines import Machine
+from trustrace.studies.foreseen.sizes import task_size
 from trustrace.studies.foreseen.steering import Pass, answering, graders_bytes, unsized
 from trustrace.studies.foreseen.subjects import Hints, series_of
-from trustrace.studies.machines import Machine
-from trustrace.studies.proxy_config import ProxyConfig
-from trustrace.studies.sizes import task_size
+from trustrace.studies.proxying.config import ProxyConfig
 
 NETWORKS = 3
 """Base, expert and anti-expert."""

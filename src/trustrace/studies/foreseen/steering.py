@@ -10,12 +10,12 @@ from trustrace.models.passes import pass_operations, reading_flops, step_bytes
 from trustrace.models.shapes import BYTES, Shape, StoredDtype
 from trustrace.studies.abilities import Half, TaskConfig
 from trustrace.studies.foreseen.bill import Bill, Line, flops, size
+from trustrace.studies.foreseen.machines import Machine
+from trustrace.studies.foreseen.sizes import CHARACTERS_PER_TOKEN, PAIRS, Asked, Texts, statements_size, task_size
 from trustrace.studies.foreseen.subjects import Hints, series_of
-from trustrace.studies.machines import Machine
 from trustrace.studies.settings import Settings
-from trustrace.studies.sizes import CHARACTERS_PER_TOKEN, PAIRS, Asked, Texts, statements_size, task_size
-from trustrace.studies.steer_config import ContrastConfig, SteerConfig
-from trustrace.studies.steer_search import AT_ONCE
+from trustrace.studies.steering.config import ContrastConfig, SteerConfig
+from trustrace.studies.steering.search import AT_ONCE
 
 JUDGE = shapes.of("LLM360/Amber")
 """A public judge of TruthfulQA is a Llama of 7 billion parameters: Amber's shape; stored in half precision."""

@@ -5,18 +5,18 @@ from pathlib import Path
 from trustrace.core.errors import ConfigError
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.files import read_study, read_yaml
-from trustrace.studies.finetune_config import FinetuneConfig
 from trustrace.studies.foreseen.bill import Bill
+from trustrace.studies.foreseen.machines import machine
 from trustrace.studies.foreseen.proxy import foresee_proxy_tuning
 from trustrace.studies.foreseen.steering import foresee_steering
 from trustrace.studies.foreseen.subjects import Hints
 from trustrace.studies.foreseen.tracing import foresee_trace
 from trustrace.studies.foreseen.training import foresee_training
 from trustrace.studies.foreseen.tuning import foresee_finetuning
-from trustrace.studies.machines import machine
-from trustrace.studies.proxy_config import ProxyConfig
+from trustrace.studies.proxying.config import ProxyConfig
 from trustrace.studies.settings import Settings
-from trustrace.studies.steer_config import SteerConfig
+from trustrace.studies.steering.config import SteerConfig
+from trustrace.studies.tuning.config import FinetuneConfig
 from trustrace.training.config import PretrainConfig
 
 
@@ -25,7 +25,7 @@ def foresee(study: Path, *, on: str, like: str | None = None, made_by: Path | No
 
     Args:
         study: A study of any kind, or a pre-training.
-        on: See :func:`trustrace.studies.machines.machine`.
+        on: See :func:`trustrace.studies.foreseen.machines.machine`.
         like: A known repository whose models have the shape of the study's.
         made_by: The pre-training file that makes the study's checkpoints.
         settings: Where data sets are that must be read.

@@ -8,10 +8,10 @@ from trustrace.models.passes import pass_operations, reading_flops
 from trustrace.models.shapes import BYTES, StoredDtype
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.foreseen.bill import Bill, Line, flops, size
+from trustrace.studies.foreseen.machines import Machine
+from trustrace.studies.foreseen.sizes import Texts, statements_size
 from trustrace.studies.foreseen.subjects import Hints, Series, series_of
-from trustrace.studies.machines import Machine
 from trustrace.studies.settings import Settings
-from trustrace.studies.sizes import Texts, statements_size
 
 BATCH_TOKENS = 8192
 """Tokens of a batch of statements, as capture takes them."""

@@ -1,8 +1,8 @@
 """What a pre-training takes."""
 
 from trustrace.studies.foreseen.bill import Bill, Line, flops, size
+from trustrace.studies.foreseen.machines import Machine
 from trustrace.studies.foreseen.subjects import trained_shape
-from trustrace.studies.machines import Machine
 from trustrace.training.config import PretrainConfig
 from trustrace.training.schedule import save_steps
 

@@ -4,12 +4,12 @@ import math
 
 from trustrace.models import shapes
 from trustrace.models.shapes import Shape
-from trustrace.studies.finetune_config import FinetuneConfig, LoraMethod, Method
 from trustrace.studies.foreseen.bill import Bill, Line, flops, size
+from trustrace.studies.foreseen.machines import Machine
+from trustrace.studies.foreseen.sizes import CHARACTERS_PER_TOKEN
 from trustrace.studies.foreseen.steering import Pass, answering, graders_bytes, unsized
 from trustrace.studies.foreseen.subjects import Hints
-from trustrace.studies.machines import Machine
-from trustrace.studies.sizes import CHARACTERS_PER_TOKEN
+from trustrace.studies.tuning.config import FinetuneConfig, LoraMethod, Method
 
 EXCHANGE = 350 / CHARACTERS_PER_TOKEN
 """Tokens of a prompt with its answer. Assumed: as for alignment pairs; true answers of TruthfulQA are a third of it."""

@@ -17,7 +17,7 @@ from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.config import ModelConfig
 from trustrace.studies.evaluating import ROOMS
 from trustrace.studies.planning import pinned
-from trustrace.studies.proxy_config import ProxyConfig
+from trustrace.studies.proxying.config import ProxyConfig
 from trustrace.studies.settings import Settings
 from trustrace.studies.task_facts import inputs_of
 from trustrace.studies.vocabularies import vocabulary_of

@@ -17,8 +17,12 @@ from trustrace.models.loading import load
 from trustrace.models.sources import open_source
 from trustrace.studies.abilities import TaskConfig, open_task
 from trustrace.studies.config import DatasetConfig
-from trustrace.studies.finetune import TUNED, run_finetune
-from trustrace.studies.finetune_config import (
+from trustrace.studies.settings import Settings
+from trustrace.studies.statements import load_all
+from trustrace.studies.status import read_status
+from trustrace.studies.steering.compute import search_compute
+from trustrace.studies.steering.run import run_steer
+from trustrace.studies.tuning.config import (
     FinetuneConfig,
     InstructionData,
     PairData,
@@ -26,13 +30,9 @@ from trustrace.studies.finetune_config import (
     TruthfulQAData,
     WorldData,
 )
-from trustrace.studies.finetune_data import group_of, lessons_of, texts_asked_by
-from trustrace.studies.finetune_plan import foresee_finetune, plan_finetune
-from trustrace.studies.settings import Settings
-from trustrace.studies.statements import load_all
-from trustrace.studies.status import read_status
-from trustrace.studies.steer import run_steer
-from trustrace.studies.steer_compute import search_compute
+from trustrace.studies.tuning.data import group_of, lessons_of, texts_asked_by
+from trustrace.studies.tuning.plan import foresee_finetune, plan_finetune
+from trustrace.studies.tuning.run import TUNED, run_finetune
 
 RECIPE: dict[str, Any] = {
     "steps": 6,

@@ -39,9 +39,9 @@ from trustrace.models.language_model import LanguageModel
 from trustrace.models.undisturbed import undisturbed
 from trustrace.runs.ledger import Ledger
 from trustrace.studies.config import TraceConfig
-from trustrace.studies.live_config import LiveConfig, read_live, steps_of
-from trustrace.studies.live_history import HISTORY, History
-from trustrace.studies.live_scalars import scalars_of
+from trustrace.studies.live.config import LiveConfig, read_live, steps_of
+from trustrace.studies.live.history import HISTORY, History
+from trustrace.studies.live.scalars import scalars_of
 from trustrace.studies.planning import Subject, Units
 from trustrace.studies.settings import Settings
 from trustrace.studies.statements import load_all
@@ -68,7 +68,7 @@ class TraceCallback(WatchingCallback):
         """Read the datasets.
 
         Args:
-            trace: What is measured and when; see :func:`trustrace.studies.live_config.read_live`.
+            trace: What is measured and when; see :func:`trustrace.studies.live.config.read_live`.
             out: The run's folder.
             settings: Where data lies and how many tokens go through the model at once; the device is the model's.
             tokenizer: The model's tokenizer; the Trainer's ``processing_class`` where unset.
@@ -131,7 +131,7 @@ class LiveTrace:
         """Measure the model, unless the budget or an error forbids it; either is said, and training goes on.
 
         Returns:
-            Numbers to be plotted over training: see :func:`trustrace.studies.live_scalars.scalars_of`.
+            Numbers to be plotted over training: see :func:`trustrace.studies.live.scalars.scalars_of`.
         """
         self._pause(moment)
         started = time.perf_counter()

@@ -17,8 +17,8 @@ from tests.studies.live_trainings import PROBING, STEPS, at_steps, measuring, mo
 from trustrace.core.errors import ConfigError, DataError, MeasurementError, RunError
 from trustrace.models import tiny
 from trustrace.report.page import write_report
-from trustrace.studies import live
-from trustrace.studies.live import LiveTraceWarning, TraceCallback
+from trustrace.studies.live import callback as live
+from trustrace.studies.live.callback import LiveTraceWarning, TraceCallback
 from trustrace.studies.status import read_status
 from trustrace.training.trainer import UnplottedWarning
 

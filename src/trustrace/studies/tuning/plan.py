@@ -15,13 +15,13 @@ from trustrace.models.sources import CheckpointSource, open_source
 from trustrace.runs.identity import Unit, code_version
 from trustrace.studies.abilities import TaskConfig, open_task
 from trustrace.studies.evaluating import ROOMS
-from trustrace.studies.finetune_config import ComputeConfig, Data, FinetuneConfig, Method
-from trustrace.studies.finetune_data import Lessons, lessons_of, texts_asked_by
 from trustrace.studies.planning import pinned
 from trustrace.studies.settings import Settings
-from trustrace.studies.steer_compute import read_steer_study
-from trustrace.studies.steer_config import SteerConfig
+from trustrace.studies.steering.compute import read_steer_study
+from trustrace.studies.steering.config import SteerConfig
 from trustrace.studies.task_facts import inputs_of
+from trustrace.studies.tuning.config import ComputeConfig, Data, FinetuneConfig, Method
+from trustrace.studies.tuning.data import Lessons, lessons_of, texts_asked_by
 
 Tuning = tuple[Data, Method]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trustrace.core.checkpoints import Checkpoint
-from trustrace.studies.allowance import Allowance
+from trustrace.studies.live.allowance import Allowance
 
 HISTORY = "live.json"
 

@@ -23,7 +23,7 @@ from trustrace.studies.apart import asked_by, crosses_halves, without_asked
 from trustrace.studies.evaluating import ROOMS
 from trustrace.studies.settings import Settings
 from trustrace.studies.statements import load_all
-from trustrace.studies.steer_config import ContrastConfig, SteerConfig, TargetConfig
+from trustrace.studies.steering.config import ContrastConfig, SteerConfig, TargetConfig
 from trustrace.studies.task_facts import inputs_of
 from trustrace.studies.vocabularies import vocabulary_of
 

@@ -21,8 +21,8 @@ from trustrace.steering.vectors import CONTROLS
 from trustrace.studies.abilities import TaskConfig, open_task
 from trustrace.studies.files import read_yaml
 from trustrace.studies.settings import Settings
-from trustrace.studies.steer_config import SteerConfig
-from trustrace.studies.steer_plan import SteerPlan, plan_steer
+from trustrace.studies.steering.config import SteerConfig
+from trustrace.studies.steering.plan import SteerPlan, plan_steer
 from trustrace.training.compute import FORWARD
 
 COUNTED_AT_ONCE = 4096

@@ -17,8 +17,8 @@ from trustrace.models import tiny
 from trustrace.models.language_model import LanguageModel
 from trustrace.steering.vectors import Scales, SteeringVector
 from trustrace.studies.settings import Settings
-from trustrace.studies.steer_config import SteerConfig
-from trustrace.studies.steer_search import (
+from trustrace.studies.steering.config import SteerConfig
+from trustrace.studies.steering.search import (
     AT_ONCE,
     Searched,
     quantity_of,

@@ -28,10 +28,10 @@ from trustrace.studies.abilities import Half, TaskConfig, open_task
 from trustrace.studies.evaluating import FAILURES, REFERENCE_TEXTS, SAMPLES, require_success
 from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.settings import Settings
-from trustrace.studies.steer_config import SteerConfig
-from trustrace.studies.steer_plan import Contrast, SteerPlan, Target, plan_steer
-from trustrace.studies.steer_relations import CHOSEN, relations
-from trustrace.studies.steer_search import random_versions, run_in_parts, search, versions_of
+from trustrace.studies.steering.config import SteerConfig
+from trustrace.studies.steering.plan import Contrast, SteerPlan, Target, plan_steer
+from trustrace.studies.steering.relations import CHOSEN, relations
+from trustrace.studies.steering.search import random_versions, run_in_parts, search, versions_of
 from trustrace.studies.vectors import Recipe, capturing, residual_norms, vectors_in
 from trustrace.studies.versions import PLAIN, Conventions, Version, measured, rows_of, samples_of
 

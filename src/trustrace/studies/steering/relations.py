@@ -14,7 +14,7 @@ from trustrace.evaluation.outcomes import Graded, Outcome
 from trustrace.runs.ledger import Ledger
 from trustrace.steering.vectors import CONTROLS
 from trustrace.studies.abilities import TaskConfig
-from trustrace.studies.steer_plan import Contrast, SteerPlan, Target
+from trustrace.studies.steering.plan import Contrast, SteerPlan, Target
 
 CHOSEN = "chosen.json"
 """What a search chose, beside its rows."""

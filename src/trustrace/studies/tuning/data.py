@@ -19,7 +19,9 @@ from trustrace.evaluation.truthfulqa import TruthfulQAChoice
 from trustrace.evaluation.world import WorldReplies
 from trustrace.studies.abilities import TaskConfig, open_task
 from trustrace.studies.apart import asked_by
-from trustrace.studies.finetune_config import (
+from trustrace.studies.settings import Settings
+from trustrace.studies.statements import load_all
+from trustrace.studies.tuning.config import (
     Data,
     InstructionData,
     PairData,
@@ -28,8 +30,6 @@ from trustrace.studies.finetune_config import (
     WorldData,
     WorldDimension,
 )
-from trustrace.studies.settings import Settings
-from trustrace.studies.statements import load_all
 from trustrace.training.tuning import Exchange, fingerprint
 
 _ASSISTANT = "\n\nAssistant:"

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trustrace.core.errors import ConfigError
-from trustrace.studies.allowance import Allowance
-from trustrace.studies.live_config import EverySteps, GivenSteps, LogSpacedSteps, steps_of
+from trustrace.studies.live.allowance import Allowance
+from trustrace.studies.live.config import EverySteps, GivenSteps, LogSpacedSteps, steps_of
 
 
 def walk(*, share: float | None, cost: float, total: int, schedule: list[int]) -> tuple[list[int], Allowance]:

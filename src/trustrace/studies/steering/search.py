@@ -18,7 +18,7 @@ from trustrace.interventions.edits import Edit
 from trustrace.models.language_model import LanguageModel
 from trustrace.steering.vectors import CONTROLS, SteeringVector
 from trustrace.studies.settings import Settings
-from trustrace.studies.steer_config import ContrastConfig, PerplexityConfig, SteerConfig
+from trustrace.studies.steering.config import ContrastConfig, PerplexityConfig, SteerConfig
 from trustrace.studies.versions import PLAIN, Conventions, Version, rows_of, run_versions
 
 AT_ONCE = 32

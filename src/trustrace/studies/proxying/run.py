@@ -21,8 +21,8 @@ from trustrace.runs.manifest import environment
 from trustrace.studies.abilities import TaskConfig, open_task
 from trustrace.studies.evaluating import FAILURES, SAMPLES, require_success
 from trustrace.studies.judging import EndpointOptions
-from trustrace.studies.proxy_config import ProxyConfig
-from trustrace.studies.proxy_plan import Member, ProxyPlan, plan_proxy
+from trustrace.studies.proxying.config import ProxyConfig
+from trustrace.studies.proxying.plan import Member, ProxyPlan, plan_proxy
 from trustrace.studies.settings import Settings
 from trustrace.studies.versions import PLAIN, Conventions, Version, measured, rows_of, samples_of
 

@@ -12,9 +12,9 @@ from tests.studies.small_studies import READING, SETTINGS, rows_in, series
 from trustrace.core.errors import ConfigError, RunError, TokenizerError, TrustraceError
 from trustrace.models import tiny
 from trustrace.report.page import write_report
-from trustrace.studies.proxy import run_proxy
-from trustrace.studies.proxy_config import ProxyConfig
-from trustrace.studies.proxy_plan import foresee_proxy, plan_proxy
+from trustrace.studies.proxying.config import ProxyConfig
+from trustrace.studies.proxying.plan import foresee_proxy, plan_proxy
+from trustrace.studies.proxying.run import run_proxy
 from trustrace.studies.settings import Settings
 from trustrace.studies.status import read_status
 

@@ -20,11 +20,11 @@ from trustrace.runs.ledger import Ledger
 from trustrace.runs.manifest import environment
 from trustrace.studies.abilities import TaskConfig, open_task
 from trustrace.studies.evaluating import FAILURES, SAMPLES, require_success
-from trustrace.studies.finetune_config import FinetuneConfig
-from trustrace.studies.finetune_plan import Base, FinetunePlan, Tuning, plan_finetune
 from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.settings import Settings
-from trustrace.studies.steer_compute import SearchCompute, search_compute
+from trustrace.studies.steering.compute import SearchCompute, search_compute
+from trustrace.studies.tuning.config import FinetuneConfig
+from trustrace.studies.tuning.plan import Base, FinetunePlan, Tuning, plan_finetune
 from trustrace.studies.versions import PLAIN, Conventions, Version, rows_of, samples_of
 from trustrace.training.tuning import RECORD, tune_checkpoint
 from trustrace.training.tuning_config import Budget

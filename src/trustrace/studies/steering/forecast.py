@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from trustrace.studies.settings import Settings
-from trustrace.studies.steer_config import SteerConfig
-from trustrace.studies.steer_plan import plan_steer
+from trustrace.studies.steering.config import SteerConfig
+from trustrace.studies.steering.plan import plan_steer
 
 
 def foresee_steer(study: SteerConfig, *, settings: Settings, run: Path | None = None) -> list[dict[str, Any]]:

@@ -35,9 +35,9 @@ from trustrace.studies.abilities import TaskConfig, open_task
 from trustrace.studies.apart import asked_by
 from trustrace.studies.settings import Settings
 from trustrace.studies.status import read_status
-from trustrace.studies.steer import run_steer
-from trustrace.studies.steer_config import SteerConfig
-from trustrace.studies.steer_plan import SteerPlan, plan_steer
+from trustrace.studies.steering.config import SteerConfig
+from trustrace.studies.steering.plan import SteerPlan, plan_steer
+from trustrace.studies.steering.run import run_steer
 
 Row = dict[str, Any]
 

@@ -1,0 +1,1 @@
+"""Tracing while a model trains: no checkpoint is written, and the numbers are those of tracing the saved ones."""

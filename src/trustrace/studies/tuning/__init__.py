@@ -1,0 +1,1 @@
+"""The fine-tuning study: the baselines beside which steering is judged."""
