@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,11 @@ from trustrace.datasets.corpora import is_held_out
 from trustrace.models import tiny
 from trustrace.models.generation import Decoding, generate
 from trustrace.models.language_model import LanguageModel
-from trustrace.models.likelihood import encode_pair, likelihoods
+from trustrace.models.likelihood import Pair, encode_pair, likelihoods
 from trustrace.models.loading import load
 from trustrace.models.sources import open_source
-from trustrace.training.tuning import RECORD, Exchange, tune
+from trustrace.training.exchanges import Exchange
+from trustrace.training.tuning import RECORD, tune
 from trustrace.training.tuning_config import TuneConfig
 
 ANSWERS = {"a": " yes", "b": " no"}
@@ -51,10 +53,14 @@ def opened(folder: Path) -> LanguageModel:
     return load(source, source.checkpoints()[-1])
 
 
+def pairs_in(model: LanguageModel, chosen: list[Exchange]) -> list[Pair]:
+    end = model.tokenizer.eos_token_id
+    return [(prompt, (*answer, end)) for prompt, answer in (encode_pair(model, e.prompt, e.answer) for e in chosen)]
+
+
 def held_out_loss_of(model: LanguageModel, chosen: list[Exchange]) -> float:
     """One exchange at a time, by the likelihoods of evaluation."""
-    end = model.tokenizer.eos_token_id
-    pairs = [(prompt, (*answer, end)) for prompt, answer in (encode_pair(model, e.prompt, e.answer) for e in chosen)]
+    pairs = pairs_in(model, chosen)
     return float(-np.concatenate([one.log_probs for one in likelihoods(model, pairs)[0]]).mean())
 
 
@@ -64,7 +70,7 @@ def record_of(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def held_out(chosen: list[Exchange], fraction: float = 0.3) -> list[Exchange]:
-    return [one for one in chosen if is_held_out(one.group or one.prompt, fraction=fraction)]
+    return [one for one in chosen if is_held_out(one.group or one.prompt or one.answer, fraction=fraction)]
 
 
 def test_the_tuned_model_answers_unseen_prompts_and_stops(tuned: Path) -> None:
@@ -118,14 +124,70 @@ def test_it_opens_as_a_checkpoint_that_stands_after_its_source(base: Path, tuned
 
 
 def test_the_weights_kept_are_the_best_and_patience_ends_the_rest(base: Path, tmp_path: Path) -> None:
-    noise = [Exchange(prompt=f"{i}:", answer=f" {generator(i, 'noise').integers(10**6)}") for i in range(40)]
     config = recipe(steps=100, check_every=5, patience=2)
-    out = tune(base, noise, config=config, out=tmp_path / "noise", device="cpu")
+    out = tune(base, noise(40), config=config, out=tmp_path / "noise", device="cpu")
     losses = {int(step): loss for step, loss in record_of(out)["held_out_loss"].items()}
     best = min(losses, key=lambda step: losses[step])
     assert record_of(out)["kept_step"] == best
     assert max(losses) == best + 2 * 5
-    assert held_out_loss_of(opened(out), held_out(noise)) == pytest.approx(losses[best], rel=1e-4)
+    assert held_out_loss_of(opened(out), held_out(noise(40))) == pytest.approx(losses[best], rel=1e-4)
+
+
+def rehearsed(count: int) -> list[Exchange]:
+    """Texts without a prompt that can be learned: they go on becoming likelier."""
+    return [
+        Exchange(prompt="", answer=f"{'the sea is deep and ' * 2}{'abc'[place % 3]} {place}") for place in range(count)
+    ]
+
+
+def noise(count: int) -> list[Exchange]:
+    """Answers that cannot be guessed: to learn some makes the others less likely."""
+    return [Exchange(prompt=f"{i}:", answer=f" {generator(i, 'noise').integers(10**6)}") for i in range(count)]
+
+
+def test_what_was_asked_decides_and_what_is_rehearsed_is_only_looked_at(base: Path, tmp_path: Path) -> None:
+    said, texts = noise(20), rehearsed(30)
+    config = recipe(steps=70, batch=16, check_every=5, patience=3)
+    out = tune(base, [*said, *texts], config=config, out=tmp_path / "both", device="cpu")
+    record: dict[str, Any] = json.loads((out / RECORD).read_text())
+    losses = {int(step): loss for step, loss in record["held_out_loss"].items()}
+    documents = {int(step): loss for step, loss in record["held_out_loss_documents"].items()}
+    unseen, beside = held_out(said), held_out(texts)
+    kept = record["kept_step"]
+    assert kept == min(losses, key=lambda step: losses[step])
+    assert losses.keys() == documents.keys()
+    assert max(losses) == kept + 3 * 5
+    assert losses[kept] == pytest.approx(held_out_loss_of(opened(out), unseen), rel=1e-4)
+    assert documents[kept] == pytest.approx(held_out_loss_of(opened(out), beside), rel=1e-4)
+    # All tokens together, as they stand, would have kept the weights of a later update.
+    pairs, others = pairs_in(opened(base), unseen), pairs_in(opened(base), beside)
+    counted = [sum(len(answer) for _, answer in side) for side in (pairs, others)]
+    together = {step: losses[step] * counted[0] + documents[step] * counted[1] for step in losses}
+    assert min(together, key=lambda step: together[step]) > kept
+    assert record["decided_by"] == "answers"
+    assert record["sides"] == {
+        "learned": 50 - len(unseen) - len(beside),
+        "deciding": len(unseen),
+        "rehearsed": len(beside),
+    }
+    read = sum(len(prompt) + len(answer) - 1 for prompt, answer in [*pairs, *others])
+    assert record["compute"]["held_out_tokens"] == read * len(losses)
+
+
+def test_texts_decide_where_nothing_was_asked(base: Path, tmp_path: Path) -> None:
+    out = tune(base, rehearsed(40), config=recipe(steps=10), out=tmp_path / "texts", device="cpu")
+    record: dict[str, Any] = json.loads((out / RECORD).read_text())
+    assert record["held_out_loss"]["10"] == pytest.approx(
+        held_out_loss_of(opened(out), held_out(rehearsed(40))), rel=1e-4
+    )
+    assert record["decided_by"] == "documents"
+    assert "held_out_loss_documents" not in record
+
+
+def test_held_out_texts_do_not_stand_in_for_answers(base: Path, tmp_path: Path) -> None:
+    given = [Exchange(prompt="a:", answer=" yes", group="one"), *rehearsed(30)]
+    with pytest.raises(DataError, match="of 1 exchanges that have a prompt, which decide when to stop, none are"):
+        tune(base, given, config=recipe(), out=tmp_path / "bad", device="cpu")
 
 
 def test_groups_are_held_out_together(base: Path, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from trustrace.studies.steering.config import SteerConfig
 from trustrace.studies.steering.run import run_steer
 from trustrace.studies.trace import run_trace
 from trustrace.training.config import PretrainConfig
+from trustrace.training.exchanges import Exchange
 from trustrace.training.pretrain import pretrain
-from trustrace.training.tuning import Exchange, tune
+from trustrace.training.tuning import tune
 from trustrace.training.tuning_config import TuneConfig
 
 QUICK_STEPS = 60

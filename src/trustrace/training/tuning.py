@@ -1,11 +1,10 @@
 """Supervised tuning: a checkpoint learns to answer, and becomes a checkpoint of its own.
 
 The loss is the mean negative log-likelihood of the answers' tokens and of the end-of-sequence token after each; prompts are read, not
-learned. Answers of some groups are held out, and the weights at which these were likeliest are the ones that are kept. What is trained is
-every weight, or a low-rank adapter alone; the loop is the same.
+learned. Answers of some groups are held out, and the weights at which these were likeliest are the ones that are kept; texts that are
+rehearsed beside answers have no say in it. What is trained is every weight, or a low-rank adapter alone; the loop is the same.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,43 +20,28 @@ from torch.nn import functional
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.draws import generator
-from trustrace.core.errors import DataError, ModelError, RunError
+from trustrace.core.errors import ModelError, RunError
 from trustrace.core.progress import Progress, silent
-from trustrace.datasets.corpora import is_held_out
 from trustrace.models.adapters import BASE, place_of
 from trustrace.models.folders import PROGRESS
 from trustrace.models.language_model import LanguageModel
-from trustrace.models.likelihood import Pair, encode_pair
+from trustrace.models.likelihood import Pair
 from trustrace.models.loading import load
 from trustrace.models.quiet import quietly
 from trustrace.models.sources import CheckpointSource, open_source
 from trustrace.training.adapters import attach, save
-from trustrace.training.compute import compute_of, within
+from trustrace.training.compute import compute_of, tokens_of_update, within
 from trustrace.training.corpus import rows_of_step
 from trustrace.training.devices import open_devices
+from trustrace.training.exchanges import Exchange, Sides, any_asked, divided, fingerprint
 from trustrace.training.folder import full_disk_is_an_error, require_space, write_folder
 from trustrace.training.schedule import learning_rate
 from trustrace.training.tuning_config import AdapterConfig, Budget, TuneConfig
 
 RECORD = "tuning.json"
-"""Lies beside the weights: what was tuned, on what, how, and the held-out loss at each look."""
+"""Lies beside the weights: what was tuned, on what, how, and the held-out losses at each look."""
 
 _IGNORED = -100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exchange:
-    """A prompt and its answer, which follows it as written: the space between them belongs to one of the two.
-
-    Attributes:
-        prompt: What is read; empty where the answer is a text by itself.
-        answer: What is learned.
-        group: Exchanges of one group are held out together; where empty, those of one prompt are.
-    """
-
-    prompt: str
-    answer: str
-    group: str = ""
 
 
 def tune(
@@ -83,7 +67,7 @@ def tune(
         `out`: a plain Hugging Face folder, with ``trustrace.json`` as pre-training writes it and ``tuning.json``.
 
     Raises:
-        DataError: an exchange has no answer or is longer than the context, or either side of the split is empty.
+        DataError: an exchange has no answer or is longer than the context, or of those that decide all are on one side.
         RunError: `out` holds something else; the loss is not finite; the disk is full.
         CheckpointError, TokenizerError, ModelError: `source` cannot be used.
         ConfigError: the device does not exist.
@@ -136,18 +120,13 @@ def tune_checkpoint(
     base = place_of(series, pinned) if adapter else None
     place = open_devices(device).device
     model = load(series, pinned, device=str(place), dtype="float32", trust_remote_code=trust_remote_code)
-    training, held_out = _split(model, exchanges, config)
+    sides = divided(model, exchanges, held_out=config.held_out)
     adapted = attach(model, adapter, seed=config.seed) if adapter else None
-    recipe = within(budget, config, model.module, training, held_out) if budget else config
+    recipe = within(budget, config, model.module, sides.learned, sides.held_out) if budget else config
     with _own_randomness(place), full_disk_is_an_error(out), full_memory_is_an_error(pinned.key):
-        learned = _train(model, training, held_out, config=recipe, progress=progress)
-        facts = _progress_of(model, learned, training=training, held_out=held_out, config=recipe)
-        computed = compute_of(model.module, training, held_out, config=recipe, updates=max(learned.losses))
-        record = identity | {
-            "held_out_loss": learned.losses,
-            "kept_step": learned.step,
-            "compute": computed.as_record(),
-        }
+        learned = _train(model, sides, config=recipe, progress=progress)
+        facts = _progress_of(model, learned, sides, config=recipe)
+        record = identity | _record_of(model, learned, sides, config=recipe)
         if adapted is None or base is None:
             _publish(model, out, facts=facts, record=record, write=model.module.save_pretrained)
         else:
@@ -159,32 +138,39 @@ def tune_checkpoint(
 
 @dataclass(frozen=True, kw_only=True)
 class _Learned:
-    """The update whose weights the model has now, and the held-out loss by update, in nats per answer token."""
+    """The update whose weights the model has now, and held-out losses by update, in nats per answer token.
+
+    Attributes:
+        step: The update.
+        losses: Of what decides.
+        rehearsed: Of texts beside answers; empty where there are none.
+    """
 
     step: int
     losses: dict[int, float]
+    rehearsed: dict[int, float]
 
 
-def _train(
-    model: LanguageModel, training: Sequence[Pair], held_out: Sequence[Pair], *, config: TuneConfig, progress: Progress
-) -> _Learned:
+def _train(model: LanguageModel, sides: Sides, *, config: TuneConfig, progress: Progress) -> _Learned:
     """Train `model` in place; it ends with the weights that were best on the held-out answers."""
     optimizer = _adamw(model, config)
-    losses = {0: _held_out_loss(model, held_out, config=config)}
+    losses = {0: _held_out_loss(model, sides.deciding, config=config)}
+    rehearsed = _beside(model, sides, step=0, config=config)
     best, kept = 0, _copied(model)
     for step in range(config.steps):
-        _update(model, optimizer, training, step=step, config=config)
+        _update(model, optimizer, sides.learned, step=step, config=config)
         progress(step + 1, config.steps, "tuning updates")
         if (step + 1) % config.check_every and step + 1 < config.steps:
             continue
-        losses[step + 1] = _held_out_loss(model, held_out, config=config)
+        losses[step + 1] = _held_out_loss(model, sides.deciding, config=config)
+        rehearsed |= _beside(model, sides, step=step + 1, config=config)
         if losses[step + 1] < losses[best]:
             best, kept = step + 1, _copied(model)
         elif _looks_since(best, losses) >= config.patience:
             break
     _restore_(model, kept)
     model.module.eval()
-    return _Learned(step=best, losses=losses)
+    return _Learned(step=best, losses=losses, rehearsed=rehearsed)
 
 
 def _update(
@@ -217,6 +203,11 @@ def _held_out_loss(model: LanguageModel, held_out: Sequence[Pair], *, config: Tu
     return float(torch.cat(losses).double().mean())
 
 
+def _beside(model: LanguageModel, sides: Sides, *, step: int, config: TuneConfig) -> dict[int, float]:
+    """The loss of what is rehearsed after update `step`, where anything is."""
+    return {step: _held_out_loss(model, sides.rehearsed, config=config)} if sides.rehearsed else {}
+
+
 def _losses(model: LanguageModel, pairs: Sequence[Pair]) -> Float[Tensor, " answer_token"]:
     """The negative log-likelihood of each token of each answer."""
     tokens, targets = _padded(model, pairs)
@@ -237,35 +228,6 @@ def _padded(
         tokens[row, : len(read)] = torch.tensor(read)
         targets[row, len(prompt) - 1 : len(read)] = torch.tensor(answer)
     return tokens.to(model.device), targets.to(model.device)
-
-
-def _split(model: LanguageModel, exchanges: Sequence[Exchange], config: TuneConfig) -> tuple[list[Pair], list[Pair]]:
-    """The exchanges as tokens: those that are trained on, and those that are held out."""
-    sides: tuple[list[Pair], list[Pair]] = ([], [])
-    for place, exchange in enumerate(exchanges):
-        held = is_held_out(exchange.group or exchange.prompt or exchange.answer, fraction=config.held_out)
-        sides[held].append(_encoded(model, exchange, place))
-    for pairs, what in zip(sides, ("to train on", "held out"), strict=True):
-        if not pairs:
-            raise DataError(
-                f"of {len(exchanges)} exchanges none are {what} with held_out {config.held_out}; give more, or of more groups"
-            )
-    return sides
-
-
-def _encoded(model: LanguageModel, exchange: Exchange, place: int) -> Pair:
-    if not exchange.answer.strip():
-        raise DataError(f"exchange {place} ({exchange.prompt[-40:]!r}) has no answer; give it text or leave it out")
-    prompt, answer = encode_pair(model, exchange.prompt, exchange.answer)
-    end = model.tokenizer.eos_token_id
-    if end is not None and answer[-1] != end:
-        answer = (*answer, end)
-    if len(prompt) + len(answer) - 1 > model.max_tokens:
-        raise DataError(
-            f"exchange {place} ({exchange.prompt[:40]!r} ...) has {len(prompt) + len(answer)} tokens, more than the context of "
-            f"{model.max_tokens}; shorten or leave it out"
-        )
-    return prompt, answer
 
 
 def _adamw(model: LanguageModel, config: TuneConfig) -> torch.optim.AdamW:
@@ -298,26 +260,29 @@ def _looks_since(best: int, losses: dict[int, float]) -> int:
     return sum(step > best for step in losses)
 
 
-def _progress_of(
-    model: LanguageModel,
-    learned: _Learned,
-    *,
-    training: Sequence[Pair],
-    held_out: Sequence[Pair],
-    config: TuneConfig,
-) -> dict[str, Any]:
+def _record_of(model: LanguageModel, learned: _Learned, sides: Sides, *, config: TuneConfig) -> dict[str, Any]:
+    """What came of it."""
+    computed = compute_of(model.module, sides.learned, sides.held_out, config=config, updates=max(learned.losses))
+    beside = {"held_out_loss_documents": learned.rehearsed} if sides.rehearsed else {}
+    counts = {"learned": len(sides.learned), "deciding": len(sides.deciding), "rehearsed": len(sides.rehearsed)}
+    return {
+        "sides": counts,
+        "held_out_loss": learned.losses,
+        **beside,
+        "kept_step": learned.step,
+        "compute": computed.as_record(),
+    }
+
+
+def _progress_of(model: LanguageModel, learned: _Learned, sides: Sides, *, config: TuneConfig) -> dict[str, Any]:
     """Where the tuned model stands: after the steps and tokens of its source, where these are known."""
-    rows = (
-        rows_of_step(step, batch=config.batch, n_sequences=len(training), seed=config.seed)
-        for step in range(learned.step)
-    )
-    tokens = sum(len(training[row][0]) + len(training[row][1]) - 1 for places in rows for row in places)
+    tokens = sum(tokens_of_update(step, sides.learned, config) for step in range(learned.step))
     source = model.checkpoint
     return {
         "step": None if source.step is None else source.step + learned.step,
         "tokens_seen": None if source.tokens_seen is None else source.tokens_seen + tokens,
         "held_out_loss": learned.losses[learned.step],
-        "held_out_tokens": sum(len(answer) for _, answer in held_out),
+        "held_out_tokens": sum(len(answer) for _, answer in sides.deciding),
     }
 
 
@@ -346,11 +311,12 @@ def _identity(
     adapter: AdapterConfig | None,
     budget: Budget | None,
 ) -> dict[str, Any]:
-    """What makes two tunings one."""
+    """What makes two tunings one: what decided which weights are kept belongs to it."""
     given = {"adapter": adapter, "budget": budget}
     return {
         "tuned_from": {"checkpoint": pinned.key, "commit": pinned.commit},
         "exchanges": {"count": len(exchanges), "sha256": fingerprint(exchanges)},
+        "decided_by": "answers" if any_asked(exchanges) else "documents",
         "config": config.model_dump(mode="json"),
     } | {name: one.model_dump(mode="json") for name, one in given.items() if one is not None}
 
@@ -372,12 +338,6 @@ def _is_done(out: Path, identity: dict[str, Any]) -> bool:
     if differing:
         raise RunError(f"{out} holds another tuned model: its {', '.join(differing)} differ; choose another folder")
     return True
-
-
-def fingerprint(exchanges: Sequence[Exchange]) -> str:
-    """SHA-256 of prompts, answers and groups in their order."""
-    content = [[exchange.prompt, exchange.answer, exchange.group] for exchange in exchanges]
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
 
 @contextmanager

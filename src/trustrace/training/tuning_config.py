@@ -54,7 +54,8 @@ class TuneConfig(Config):
         steps: Optimizer updates at most; the cosine ends with them.
         batch: Exchanges per update.
         optimizer: The recipe.
-        held_out: Share of groups that are never trained on; their answers decide when to stop.
+        held_out: Share of groups that are never trained on; their answers decide when to stop, and texts without a prompt only
+            where there is nothing else.
         check_every: Updates between two looks at the held-out answers.
         patience: Looks without a new best before training stops.
         seed: Of the order of exchanges and of dropout.

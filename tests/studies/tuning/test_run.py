@@ -149,6 +149,20 @@ def test_what_a_tuning_learned_and_took_is_in_the_table(run: Path) -> None:
     assert flops[0] < flops[1]
 
 
+def test_what_documents_became_stands_in_rows_of_its_own(folder: Path, tmp_path: Path) -> None:
+    """They are rehearsed beside answers, so that a reader sees what was forgotten; which weights are kept, the answers say."""
+    data = [{"kind": "world", "rehearsed": 12}]
+    config = asked(folder, models=[str(folder / "target")], data=data, methods=["full"], general=[])
+    run_finetune(config, out=tmp_path / "run", settings=SETTINGS)
+    facts = {row["quantity"]: row for row in of(rows_in(tmp_path / "run"), dataset="tuning/world")}
+    (record,) = (json.loads(path.read_text()) for path in (tmp_path / "run" / TUNED).glob("*/tuning.json"))
+    kept, documents = str(record["kept_step"]), record["held_out_loss_documents"]
+    assert facts["held_out_loss"]["value"] == min(record["held_out_loss"].values())
+    assert facts["held_out_loss_documents"]["value"] == documents[kept]
+    assert facts["held_out_loss_documents_change"]["value"] == documents[kept] - documents["0"]
+    assert "do not choose" in facts["held_out_loss_documents"]["note"]
+
+
 def test_a_second_run_does_nothing(folder: Path, run: Path) -> None:
     before, table = stamps(run), (run / "measurements.parquet").read_bytes()
     run_finetune(asked(folder), out=run, settings=Settings(device="cpu", batch_tokens=2048))

@@ -30,7 +30,7 @@ from trustrace.studies.tuning.config import (
     WorldData,
     WorldDimension,
 )
-from trustrace.training.tuning import Exchange, fingerprint
+from trustrace.training.exchanges import Exchange, fingerprint, group_of
 
 _ASSISTANT = "\n\nAssistant:"
 _ANSWERED = "\nA:"
@@ -89,11 +89,6 @@ def texts_asked_by(task: Task) -> tuple[str, ...]:
     if isinstance(task, WorldReplies):
         return tuple(claim.text for claim in task.claims)
     return asked_by(task)
-
-
-def group_of(exchange: Exchange) -> str:
-    """What an exchange is held out with."""
-    return exchange.group or exchange.prompt or exchange.answer
 
 
 def _holds(exchange: Exchange, tested: set[str]) -> bool:

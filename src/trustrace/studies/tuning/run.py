@@ -258,6 +258,10 @@ def _facts(
             f"6 N a token, less what frozen weights save, and 2 N a held-out token; {share} are trained",
         ),
     ]
+    if documents := record.get("held_out_loss_documents"):
+        note = f"documents that are rehearsed, on held-out groups, in nats a token, after update {kept}; they do not choose it"
+        facts += [("held_out_loss_documents", documents[kept], note)]
+        facts += [("held_out_loss_documents_change", documents[kept] - documents["0"], note)]
     if searched:
         note = (
             f"2 N a token, as though each of {searched.settings} settings read every item by itself; "
