@@ -165,3 +165,14 @@ def test_a_series_shares_the_tokenizer_that_stands_beside_it(series: Path, tmp_p
         FallbackTokenizerWarning, match=r"run@step_0000010 has no tokenizer; that of .*tokenizer is used"
     ):
         assert load(source, source.checkpoints()[1]).adds_bos
+
+
+def test_a_pattern_names_the_one_folder_that_it_fits(series: Path) -> None:
+    wanted = open_source(str(series)).checkpoints()[2]
+    assert open_source(str(series / "checkpoints" / "*_00001*")).checkpoints() == (wanted,)
+
+
+@pytest.mark.parametrize(("pattern", "found"), [("step_*", "3 folders"), ("nothing*", "none")])
+def test_a_pattern_that_fits_no_folder_or_several_is_refused(pattern: str, found: str, series: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"this pattern fits {found}"):
+        open_source(str(series / "checkpoints" / pattern))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.studies.small_studies import READING, SETTINGS, rows_in, series, study, values
-from tests.studies.test_finetune import asked, write_instructions
+from tests.studies.tuning.test_run import asked, write_instructions
 from trustrace.core.errors import RunError
 from trustrace.studies.comparing import as_csv, as_markdown, compare_runs, write_comparison
 from trustrace.studies.steering.run import run_steer

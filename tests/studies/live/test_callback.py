@@ -331,7 +331,7 @@ def test_a_callback_that_cannot_plot_says_so(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_example_of_the_documentation_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "live.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "live.md").read_text("utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
     shorter = trainer(tmp_path / "run", save_strategy="no")
