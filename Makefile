@@ -27,14 +27,17 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/uv
 demo: $(RUNTIME)  ## Pre-train a small model in the controlled world, trace it, open the report.
 	$(BIN)/trustrace demo --out runs/demo
 
+BESIDE := runs/desk-steer runs/desk-finetune runs/desk-proxy-due runs/desk-proxy-due-assistant
 paper-desk: demo  ## Every study of the paper at the size of a desk, on the series and the assistant that the demo makes.
 	$(BIN)/trustrace dynamics runs/demo/trace --site block_2
+	$(BIN)/trustrace steer studies/desk/steer.yaml --out runs/desk-steer
 	$(BIN)/trustrace finetune studies/desk/finetune.yaml --out runs/desk-finetune
 	$(BIN)/trustrace proxy-tune studies/desk/proxy_tune.yaml --out runs/desk-proxy
-	$(BIN)/trustrace report runs/desk-proxy
-	$(BIN)/trustrace compare runs/demo/steer runs/desk-finetune runs/desk-proxy --out runs/desk-compare --quantity accuracy --quantity auroc --quantity perplexity
+	$(BIN)/trustrace proxy-tune studies/desk/proxy_due.yaml --out runs/desk-proxy-due
+	$(BIN)/trustrace proxy-tune studies/desk/proxy_due_assistant.yaml --out runs/desk-proxy-due-assistant
+	for run in demo/trace desk-steer desk-proxy desk-proxy-due; do $(BIN)/trustrace report runs/$$run || exit 1; done
+	$(BIN)/trustrace compare $(BESIDE) --out runs/desk-compare --quantity accuracy --quantity auroc --quantity perplexity
 	$(BIN)/trustrace paper compare runs/demo/trace runs/demo/steer runs/desk-finetune --out runs/desk-compare/paper.md
-	$(BIN)/trustrace report runs/demo/trace
 
 test: $(STAMP)  ## The whole test suite.
 	$(BIN)/python -m pytest -n 2 -q
