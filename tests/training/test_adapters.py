@@ -18,6 +18,7 @@ from trustrace.core.errors import CheckpointError, ConfigError, MissingExtraErro
 from trustrace.models import tiny
 from trustrace.models.adapters import CONFIG, WEIGHTS
 from trustrace.models.likelihood import encode_pair
+from trustrace.models.loading import load
 from trustrace.models.sources import open_source
 from trustrace.training.adapters import attach, save
 from trustrace.training.compute import compute_of, tokens_of_update, within
@@ -260,6 +261,29 @@ def test_a_loss_that_is_not_finite_ends_it_and_leaves_nothing(base: Path, tmp_pa
     with pytest.raises(RunError, match="the loss is nan"):
         adapted_by_tuning(base, tmp_path / "lora", config=config)
     assert not (tmp_path / "lora").exists()
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "olmo2"])
+def test_an_adapter_in_float32_learns_beside_a_base_in_bfloat16(family: str, tmp_path: Path) -> None:
+    source = open_source(str(tiny.save(tmp_path / "base", family)))
+    model = load(source, source.checkpoints()[0], dtype="bfloat16")
+    attach(model, LORA, seed=0)
+    frozen = {one.dtype for one in model.module.parameters() if not one.requires_grad}
+    trained = {one.dtype for one in model.module.parameters() if one.requires_grad}
+    assert (frozen, trained) == ({torch.bfloat16}, {torch.float32})
+    half = LORA.model_copy(update={"base_dtype": "bfloat16"})
+    out = adapted_by_tuning(tmp_path / "base", tmp_path / "half", adapter=half)
+    whole = adapted_by_tuning(tmp_path / "base", tmp_path / "whole")
+    assert {one.dtype for one in load_file(out / WEIGHTS).values()} == {torch.float32}
+    ends, plain = (json.loads((one / RECORD).read_text()) for one in (out, whole))
+    assert ends["adapter"]["base_dtype"] == "bfloat16"
+    losses = [min(one["held_out_loss"].values()) for one in (ends, plain)]
+    assert losses[0] < ends["held_out_loss"]["0"] / 1.2
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+    assert losses[0] != losses[1]
+    # Opened in what it was trained beside, it is the model that was in memory, but for the rounding of its merged weights.
+    merged = load(open_source(str(out)), open_source(str(out)).checkpoints()[0], dtype="bfloat16")
+    assert held_out_loss_of(merged, held_out(exchanges())) == pytest.approx(losses[0], rel=0.1)
 
 
 PAIRS = [((1,) * n, (2,) * m) for n, m in ((3, 2), (5, 1), (2, 2), (4, 4), (1, 1))]

@@ -6,6 +6,7 @@ rehearsed beside answers have no say in it. What is trained is every weight, or 
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.draws import generator
@@ -30,6 +29,7 @@ from trustrace.models.loading import load
 from trustrace.models.quiet import quietly
 from trustrace.models.sources import CheckpointSource, open_source
 from trustrace.training.adapters import attach, save
+from trustrace.training.answers import accumulate_, answer_tokens, checkpointed, mean_loss
 from trustrace.training.compute import compute_of, tokens_of_update, within
 from trustrace.training.corpus import rows_of_step
 from trustrace.training.devices import open_devices
@@ -40,8 +40,6 @@ from trustrace.training.tuning_config import AdapterConfig, Budget, TuneConfig
 
 RECORD = "tuning.json"
 """Lies beside the weights: what was tuned, on what, how, and the held-out losses at each look."""
-
-_IGNORED = -100
 
 
 def tune(
@@ -119,12 +117,19 @@ def tune_checkpoint(
         return out
     base = place_of(series, pinned) if adapter else None
     place = open_devices(device).device
-    model = load(series, pinned, device=str(place), dtype="float32", trust_remote_code=trust_remote_code)
+    model = load(
+        series,
+        pinned,
+        device=str(place),
+        dtype=adapter.base_dtype if adapter else "float32",
+        trust_remote_code=trust_remote_code,
+    )
     sides = divided(model, exchanges, held_out=config.held_out)
     adapted = attach(model, adapter, seed=config.seed) if adapter else None
     recipe = within(budget, config, model.module, sides.learned, sides.held_out) if budget else config
     with _own_randomness(place), full_disk_is_an_error(out), full_memory_is_an_error(pinned.key):
-        learned = _train(model, sides, config=recipe, progress=progress)
+        with checkpointed(model, wanted=recipe.gradient_checkpointing):
+            learned = _train(model, sides, config=recipe, progress=progress)
         facts = _progress_of(model, learned, sides, config=recipe)
         record = identity | _record_of(model, learned, sides, config=recipe)
         if adapted is None or base is None:
@@ -154,7 +159,7 @@ class _Learned:
 def _train(model: LanguageModel, sides: Sides, *, config: TuneConfig, progress: Progress) -> _Learned:
     """Train `model` in place; it ends with the weights that were best on the held-out answers."""
     optimizer = _adamw(model, config)
-    losses = {0: _held_out_loss(model, sides.deciding, config=config)}
+    losses = {0: mean_loss(model, sides.deciding, rows=config.rows)}
     rehearsed = _beside(model, sides, step=0, config=config)
     best, kept = 0, _copied(model)
     for step in range(config.steps):
@@ -162,7 +167,7 @@ def _train(model: LanguageModel, sides: Sides, *, config: TuneConfig, progress: 
         progress(step + 1, config.steps, "tuning updates")
         if (step + 1) % config.check_every and step + 1 < config.steps:
             continue
-        losses[step + 1] = _held_out_loss(model, sides.deciding, config=config)
+        losses[step + 1] = mean_loss(model, sides.deciding, rows=config.rows)
         rehearsed |= _beside(model, sides, step=step + 1, config=config)
         if losses[step + 1] < losses[best]:
             best, kept = step + 1, _copied(model)
@@ -182,52 +187,17 @@ def _update(
     torch.manual_seed(int(generator(config.seed, "tuning", "step", step).integers(2**63)))
     rows = rows_of_step(step, batch=config.batch, n_sequences=len(training), seed=config.seed)
     model.module.train()
-    loss = _losses(model, [training[row] for row in rows]).mean()
-    if not torch.isfinite(loss):
-        raise RunError(
-            f"the loss is {loss.item()} at update {step + 1}; lower optimizer.learning_rate ({rate:.2g} here)"
-        )
-    torch.autograd.backward(loss)
+    loss = accumulate_(model, [training[row] for row in rows], rows=config.rows)
+    if not math.isfinite(loss):
+        raise RunError(f"the loss is {loss} at update {step + 1}; lower optimizer.learning_rate ({rate:.2g} here)")
     torch.nn.utils.clip_grad_norm_(_trained(model).values(), config.optimizer.clip)
     optimizer.step()
     optimizer.zero_grad()
 
 
-def _held_out_loss(model: LanguageModel, held_out: Sequence[Pair], *, config: TuneConfig) -> float:
-    """Mean negative log-likelihood of the held-out answers, in nats per token."""
-    model.module.eval()
-    with torch.no_grad():
-        losses = [
-            _losses(model, held_out[start : start + config.batch]) for start in range(0, len(held_out), config.batch)
-        ]
-    return float(torch.cat(losses).double().mean())
-
-
 def _beside(model: LanguageModel, sides: Sides, *, step: int, config: TuneConfig) -> dict[int, float]:
     """The loss of what is rehearsed after update `step`, where anything is."""
-    return {step: _held_out_loss(model, sides.rehearsed, config=config)} if sides.rehearsed else {}
-
-
-def _losses(model: LanguageModel, pairs: Sequence[Pair]) -> Float[Tensor, " answer_token"]:
-    """The negative log-likelihood of each token of each answer."""
-    tokens, targets = _padded(model, pairs)
-    logits = model.module(input_ids=tokens, use_cache=False).logits
-    wanted = targets != _IGNORED
-    return functional.cross_entropy(logits[wanted].float(), targets[wanted], reduction="none")
-
-
-def _padded(
-    model: LanguageModel, pairs: Sequence[Pair]
-) -> tuple[Int[Tensor, "exchange token"], Int[Tensor, "exchange token"]]:
-    """What is read, and what is to be predicted after each token. Padding stands on the right, where nothing that counts sees it."""
-    width = max(len(prompt) + len(answer) for prompt, answer in pairs) - 1
-    tokens = torch.zeros((len(pairs), width), dtype=torch.long)
-    targets = torch.full((len(pairs), width), _IGNORED)
-    for row, (prompt, answer) in enumerate(pairs):
-        read = (prompt + answer)[:-1]
-        tokens[row, : len(read)] = torch.tensor(read)
-        targets[row, len(prompt) - 1 : len(read)] = torch.tensor(answer)
-    return tokens.to(model.device), targets.to(model.device)
+    return {step: mean_loss(model, sides.rehearsed, rows=config.rows)} if sides.rehearsed else {}
 
 
 def _adamw(model: LanguageModel, config: TuneConfig) -> torch.optim.AdamW:
@@ -282,7 +252,7 @@ def _progress_of(model: LanguageModel, learned: _Learned, sides: Sides, *, confi
         "step": None if source.step is None else source.step + learned.step,
         "tokens_seen": None if source.tokens_seen is None else source.tokens_seen + tokens,
         "held_out_loss": learned.losses[learned.step],
-        "held_out_tokens": sum(len(answer) for _, answer in sides.deciding),
+        "held_out_tokens": answer_tokens(sides.deciding),
     }
 
 
@@ -348,7 +318,8 @@ def full_memory_is_an_error(what: str) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise ModelError(
             f"tuning {what} does not fit the device's memory ({error}): weights, gradients and two moments take 16 bytes a weight in full, "
-            "and activations come on top; lower the batch, train an adapter, or use a larger device"
+            "and activations come on top; set micro_batch and gradient_checkpointing, train an adapter on a base in bfloat16, or use a "
+            "larger device"
         ) from error
 
 

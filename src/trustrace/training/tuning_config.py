@@ -18,6 +18,8 @@ class AdapterConfig(Config):
         alpha: Strength of the product.
         dropout: Of what A reads, while training.
         target_modules: Which matrices, by the ends of their names; ``all-linear`` takes every one but the vocabulary head.
+        base_dtype: What the frozen weights are held in while the adapter, which is in float32, is trained. In bfloat16 they take half the
+            memory, and the adapter learns beside the rounded weights.
 
     References:
         Hu et al. (2022), LoRA: low-rank adaptation of large language models.
@@ -27,6 +29,7 @@ class AdapterConfig(Config):
     alpha: float = Field(default=16.0, gt=0, allow_inf_nan=False)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)] = "all-linear"
+    base_dtype: Literal["float32", "bfloat16"] = "float32"
 
 
 class Budget(Config):
@@ -53,6 +56,9 @@ class TuneConfig(Config):
     Attributes:
         steps: Optimizer updates at most; the cosine ends with them.
         batch: Exchanges per update.
+        micro_batch: Exchanges that are read at a time; all of a batch if not given. The update is that of the whole batch, but for the last
+            bits and for what dropout draws.
+        gradient_checkpointing: Keep of each block's activations what it reads alone, and compute the others again when gradients are due.
         optimizer: The recipe.
         held_out: Share of groups that are never trained on; their answers decide when to stop, and texts without a prompt only
             where there is nothing else.
@@ -63,6 +69,8 @@ class TuneConfig(Config):
 
     steps: int = Field(default=400, ge=1)
     batch: int = Field(default=32, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
+    gradient_checkpointing: bool = False
     optimizer: Optimizer = Optimizer(learning_rate=3e-4, warmup_steps=20, betas=(0.9, 0.98), weight_decay=0.01)
     held_out: float = Field(default=0.1, gt=0, lt=1)
     check_every: int = Field(default=25, ge=1)
@@ -76,3 +84,8 @@ class TuneConfig(Config):
                 f"optimizer.warmup_steps: {self.optimizer.warmup_steps} is more than the {self.steps} steps"
             )
         return self
+
+    @property
+    def rows(self) -> int:
+        """Exchanges that are read at a time."""
+        return min(self.micro_batch or self.batch, self.batch)

@@ -1,15 +1,21 @@
 """Forecasts without a network: counts that can be checked by hand, and what happens where something is not known."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoModelForCausalLM
 
 from trustrace.core.errors import ConfigError, ModelError
 from trustrace.datasets import catalog
-from trustrace.models import shapes
+from trustrace.models import shapes, tiny
+from trustrace.models.language_model import LanguageModel
+from trustrace.models.loading import load
 from trustrace.models.passes import reading_flops, step_bytes
+from trustrace.models.shapes import Block
+from trustrace.models.sources import open_source
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.config import DatasetConfig
 from trustrace.studies.files import read_study
@@ -18,8 +24,11 @@ from trustrace.studies.foreseen.bill import Bill, Line, flops, size
 from trustrace.studies.foreseen.machines import machine
 from trustrace.studies.foreseen.steering import passes
 from trustrace.studies.foreseen.studies import foresee
+from trustrace.studies.foreseen.tuning import adapter_weights
 from trustrace.studies.settings import Settings
 from trustrace.studies.steering.config import SteerConfig
+from trustrace.training.adapters import attach
+from trustrace.training.tuning_config import AdapterConfig
 
 STUDIES = Path(__file__).parents[3] / "studies"
 PAPER = STUDIES / "paper"
@@ -122,7 +131,47 @@ def test_tuning_in_full_takes_six_operations_a_weight_and_token_and_under_an_ada
     learned = weights * tokens * 400 * 32 * (6 + 4)
     looked = 2 * weights * tokens * 100 * 2 * (1 + 400 / 25)
     assert line(bill, "tuning, in float32").seconds == pytest.approx((learned + looked) / (0.6 * 67e12))
-    assert any("108 GB" in value for _, value, _ in bill.assumptions)
+    held = {what: (value, why) for what, value, why in bill.assumptions}
+    # 6,738,415,616 weights: 16 bytes of each in full; 4 of each and an adapter of 20 million under LoRA; the untouched model at 2 bytes.
+    assert held["device memory of full"][0] == "121 GB and activations"
+    assert "108 GB" in held["device memory of full"][1]
+    assert held["device memory of lora"][0] == "40.8 GB and activations"
+
+
+def test_a_base_in_bfloat16_takes_half_the_memory_and_the_faster_products(tmp_path: Path) -> None:
+    text = (PAPER / "finetune_rigorous.yaml").read_text()
+    half = tmp_path / "half.yaml"
+    half.write_text(text.replace("rank: 8, alpha: 16,", "rank: 8, alpha: 16, base_dtype: bfloat16,"))
+    bill = foresee(half, on="h200", settings=SETTINGS)
+    weights, tokens = shapes.of("LLM360/AmberChat").parameters, 350 / 3.7
+    looked = 2 * weights * tokens * 100 * (1 + 400 / 25)
+    under = 4 * weights * tokens * 400 * 32 + looked
+    assert line(bill, "tuning, in bfloat16").seconds == pytest.approx(under / machine("h200").half)
+    assert line(bill, "tuning, in float32").seconds == pytest.approx(
+        (1.5 * (under - looked) + looked) / machine("h200").single
+    )
+    held = {what: value for what, value, _ in bill.assumptions}
+    assert held["device memory of lora"] == "27.3 GB and activations"
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_neox", "olmo2"])
+def test_an_adapter_has_as_many_weights_as_peft_gives_it(family: Block, tmp_path: Path) -> None:
+    source = open_source(str(tiny.save(tmp_path / "model", family)))
+    small = load(source, source.checkpoints()[0])
+    known = small.module.config
+    # None of the suites shares keys and values between heads, as the tiny models do.
+    known.num_key_value_heads = known.num_attention_heads
+    model = LanguageModel.of(AutoModelForCausalLM.from_config(known), small.tokenizer)
+    attach(model, AdapterConfig(rank=3), seed=0)
+    shape = replace(
+        shapes.of("LLM360/Amber"),
+        block=family,
+        d_model=known.hidden_size,
+        d_mlp=known.intermediate_size,
+        n_blocks=known.num_hidden_layers,
+    )
+    trained = sum(one.numel() for one in model.module.parameters() if one.requires_grad)
+    assert adapter_weights(shape, rank=3) == trained
 
 
 def test_the_trace_of_a_run_is_known_by_the_pretraining_that_makes_it() -> None:

@@ -3,19 +3,19 @@
 import math
 
 from trustrace.models import shapes
-from trustrace.models.shapes import Shape
+from trustrace.models.shapes import BYTES, Shape, StoredDtype
 from trustrace.studies.foreseen.bill import Bill, Line, flops, size
 from trustrace.studies.foreseen.machines import Machine
 from trustrace.studies.foreseen.sizes import CHARACTERS_PER_TOKEN
 from trustrace.studies.foreseen.steering import Pass, answering, graders_bytes, unsized
-from trustrace.studies.foreseen.subjects import Hints
+from trustrace.studies.foreseen.subjects import Hints, trained_shape
 from trustrace.studies.tuning.config import FinetuneConfig, LoraMethod, Method
 
 EXCHANGE = 350 / CHARACTERS_PER_TOKEN
 """Tokens of a prompt with its answer. Assumed: as for alignment pairs; true answers of TruthfulQA are a third of it."""
 
 BYTES_A_WEIGHT = 16
-"""In single precision: a weight, its gradient and two moments."""
+"""Of one that is trained, in single precision: itself, its gradient and two moments."""
 
 LOOKS = 100
 """Exchanges held out, a tenth of a thousand. Assumed."""
@@ -28,12 +28,11 @@ def foresee_finetuning(study: FinetuneConfig, machine: Machine, *, hints: Hints)
         ModelError: a model is not known.
     """
     count = sum(len(one.select) if isinstance(one.select, tuple) else 1 for one in study.models)
-    shape = shapes.of(hints.like or study.models[0].source)
+    shape = trained_shape(hints.made_by) if hints.made_by else shapes.of(hints.like or study.models[0].source)
     tunings = len(study.data) * len(study.methods)
     asked = [Pass(task=task, half="test", versions=count * (1 + tunings)) for task in study.asked]
-    fetched = count * shape.revision_bytes + graders_bytes(study.asked)
+    fetched = (0 if hints.made_by else count * shape.revision_bytes) + graders_bytes(study.asked)
     loaded = count * (1 + 2 * tunings) * shape.revision_bytes
-    learned = count * len(study.data) * sum(_flops(study, method, shape) for method in study.methods)
     written = (
         count
         * len(study.data)
@@ -45,7 +44,7 @@ def foresee_finetuning(study: FinetuneConfig, machine: Machine, *, hints: Hints)
         lines=(
             Line(what="download", amount=size(fetched), seconds=fetched / machine.download, is_shared=True),
             Line(what="loading", amount=size(loaded), seconds=loaded / machine.load),
-            Line(what="tuning, in float32", amount=flops(learned), seconds=learned / machine.single),
+            *_tuning(study, shape, machine, times=count * len(study.data)),
             Line(what="writing tuned models", amount=size(written), seconds=written / machine.load),
             *answering(asked, shape, machine, protocol=study.protocol, dtype=study.dtype),
         ),
@@ -56,11 +55,7 @@ def foresee_finetuning(study: FinetuneConfig, machine: Machine, *, hints: Hints)
         kept_bytes=fetched + written,
         assumptions=(
             ("models", str(count), "the study; what a rule selects counts as one"),
-            (
-                "device memory of full tuning",
-                f"{size(BYTES_A_WEIGHT * shape.parameters)} and activations",
-                "16 bytes a weight; the untouched model stays beside it",
-            ),
+            *(_memory(study, method, shape) for method in study.methods),
             ("an exchange", f"{EXCHANGE:.0f} tokens", "assumed"),
             ("held out", f"{LOOKS} exchanges", "assumed"),
             ("updates", "the recipe's steps, none saved by patience", "the study"),
@@ -70,6 +65,43 @@ def foresee_finetuning(study: FinetuneConfig, machine: Machine, *, hints: Hints)
             *unsized(study.asked, protocol=study.protocol),
         ),
     )
+
+
+def _tuning(study: FinetuneConfig, shape: Shape, machine: Machine, *, times: int) -> list[Line]:
+    """One line for each precision that matrix products are in."""
+    work: dict[StoredDtype, float] = {}
+    for method in study.methods:
+        work[_dtype(method)] = work.get(_dtype(method), 0.0) + times * _flops(study, method, shape)
+    return [
+        Line(what=f"tuning, in {dtype}", amount=flops(done), seconds=done / machine.products(dtype))
+        for dtype, done in work.items()
+    ]
+
+
+def _memory(study: FinetuneConfig, method: Method, shape: Shape) -> tuple[str, str, str]:
+    """What lies in the device's memory while one method is at work, activations aside."""
+    beside = BYTES[study.dtype] * shape.parameters
+    untouched = f"{size(beside)} for the untouched model, in {study.dtype}, beside it"
+    if isinstance(method, LoraMethod):
+        base, adapter = BYTES[method.base_dtype] * shape.parameters, adapter_weights(shape, rank=method.rank)
+        held = base + BYTES_A_WEIGHT * adapter + beside
+        why = f"{size(base)} of frozen weights in {method.base_dtype}, 16 bytes for each of at most {adapter:,} of the adapter"
+    else:
+        held = BYTES_A_WEIGHT * shape.parameters + beside
+        why = f"16 bytes a weight, {size(BYTES_A_WEIGHT * shape.parameters)}"
+    return f"device memory of {method.name}", f"{size(held)} and activations", f"{why}; {untouched}"
+
+
+def adapter_weights(shape: Shape, *, rank: int) -> int:
+    """Weights of an adapter on every matrix of every block: `rank` for each row and each column."""
+    width, inner = shape.d_model, shape.d_mlp
+    # Queries, keys and values are one matrix in a GPT-NeoX block, whose columns A reads once.
+    attention, mlp = (6 * width, 2) if shape.block == "gpt_neox" else (8 * width, 3)
+    return shape.n_blocks * rank * (attention + mlp * (width + inner))
+
+
+def _dtype(method: Method) -> StoredDtype:
+    return method.base_dtype if isinstance(method, LoraMethod) else "float32"
 
 
 def _flops(study: FinetuneConfig, method: Method, shape: Shape) -> float:

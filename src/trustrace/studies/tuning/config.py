@@ -207,7 +207,8 @@ class FinetuneConfig(Config):
         perplexity: What should not suffer.
         general: What else should not.
         protocol: Conventions of tasks.
-        dtype: What models compute in while they are asked, tuned or not; tuning itself is in float32.
+        dtype: What models compute in while they are asked, tuned or not; tuning itself is in float32, an adapter's frozen
+            base in its `base_dtype`.
         trust_remote_code: Run code that comes with the checkpoints; only for sources you trust.
         seed: The seed of every draw.
     """
