@@ -1,13 +1,10 @@
 """Proxy-tuning over a series: each checkpoint as it is and with what tuning did to a later one, beside the tuned models themselves."""
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from trustrace.core.errors import EndpointDownError
 from trustrace.core.measurements import Measurement
 from trustrace.core.progress import Progress, silent
 from trustrace.evaluation.estimates import changes
@@ -15,69 +12,32 @@ from trustrace.evaluation.outcomes import Outcome
 from trustrace.interventions.proxy import ProxyTuning
 from trustrace.models.fingerprints import weights_fingerprint
 from trustrace.models.language_model import LanguageModel
-from trustrace.runs.identity import Unit
-from trustrace.runs.ledger import Ledger
-from trustrace.runs.manifest import environment
-from trustrace.studies.abilities import TaskConfig, open_task
-from trustrace.studies.evaluating import FAILURES, SAMPLES, require_success
+from trustrace.studies.abilities import TaskConfig
+from trustrace.studies.evaluating import SAMPLES, require_success
 from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.proxying.config import ProxyConfig
 from trustrace.studies.proxying.plan import Member, ProxyPlan, plan_proxy
 from trustrace.studies.settings import Settings
 from trustrace.studies.versions import PLAIN, Conventions, Version, measured, rows_of, samples_of
+from trustrace.studies.working import Answer, Work, claimed
 
 WEIGHTS = "weights.json"
 
 OVER_EXPERT = "over_expert"
 """Ends the name of a difference to the expert itself."""
 
-Answer = tuple[list[Measurement], Mapping[str, bytes]]
-
 
 @dataclass(kw_only=True)
-class _Proxy:
-    """A study at work: what to do, where the results go, who is told, and what the expert answered."""
+class _Proxy(Work):
+    """A study at work, and what the expert answered."""
 
     plan: ProxyPlan
-    ledger: Ledger
-    judging: EndpointOptions | None
-    progress: Progress
-    conventions: Conventions = field(init=False)
-    down: dict[str, str] = field(default_factory=dict)
     by_expert: dict[TaskConfig, Outcome] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.conventions = Conventions(protocol=self.plan.study.protocol, seed=self.plan.study.seed)
-
-    def attempt(self, unit: Unit, work: Callable[[], Answer]) -> None:
-        """Record what `work` gives as the answer of `unit`, or why it failed."""
-        started = time.perf_counter()
-        try:
-            rows, beside = work()
-        except FAILURES as error:
-            self.ledger.fail(unit, error)
-            if isinstance(error, EndpointDownError):
-                self.down[error.endpoint] = str(error)
-        else:
-            self.ledger.finish(unit, rows, seconds=time.perf_counter() - started, files=beside)
-        done = sum(map(self.ledger.is_finished, self.plan.units))
-        self.progress(done, len(self.plan.units), "units")
-
-    def is_open(self, unit: Unit) -> bool:
-        return not self.ledger.is_finished(unit)
-
-    def ask(self, model: LanguageModel, task: TaskConfig) -> tuple[Outcome, ...]:
-        """What each version of `model` does on the test half of `task`."""
-        study, settings = self.plan.study, self.plan.settings
-        opened = open_task(
-            task,
-            half="test",
-            settings=settings,
-            seed=study.seed,
-            protocol=study.protocol,
-            options=replace(self.judging or EndpointOptions(), down=self.down),
-        )
-        return tuple(opened.run(model, batch_tokens=settings.batch_tokens, progress=self.progress))
+    @property
+    def conventions(self) -> Conventions:
+        """What every row says of how it was asked."""
+        return Conventions(protocol=self.plan.study.protocol, seed=self.plan.study.seed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,10 +67,8 @@ def run_proxy(
         ConfigError, ModelError, TokenizerError: as for planning the study.
     """
     plan = plan_proxy(study, settings=settings)
-    with Ledger.open(out, study=study.model_dump(mode="json")) as ledger:
-        work = _Proxy(plan=plan, ledger=ledger, judging=judging, progress=progress)
-        ledger.forget_failures(plan.units)
-        ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
+    with claimed(out, plan, study=study.model_dump(mode="json")) as ledger:
+        work = _Proxy(plan=plan, ledger=ledger, settings=settings, judging=judging, progress=progress)
         try:
             for member in plan.alone:
                 _ask_alone(work, member)
@@ -125,7 +83,7 @@ def _ask_alone(work: _Proxy, member: Member) -> None:
     """A model as it is on every task."""
     units = {task: work.plan.plain_unit(member, task) for task in work.plan.study.tasks}
     pending = {task: unit for task, unit in units.items() if work.is_open(unit)}
-    model = _loaded(work, member, list(pending.values()))
+    model = work.loaded(partial(work.plan.load, member), list(pending.values()))
     if model is None:
         return
     for task, unit in pending.items():
@@ -143,8 +101,8 @@ def _tune_all(work: _Proxy) -> None:
     plan = work.plan
     pending = [plan.proxied_unit(base, task) for base in plan.bases for task in plan.study.tasks]
     pending = [unit for unit in pending if work.is_open(unit)]
-    expert = _loaded(work, plan.expert, pending)
-    anti_expert = _loaded(work, plan.anti_expert, pending) if expert else None
+    expert = work.loaded(partial(plan.load, plan.expert), pending)
+    anti_expert = work.loaded(partial(plan.load, plan.anti_expert), pending) if expert else None
     if expert is None or anti_expert is None:
         return
     tuned = _Tuned(expert=expert, anti_expert=anti_expert)
@@ -157,7 +115,7 @@ def _tune(work: _Proxy, tuned: _Tuned, base: Member) -> None:
     pending = {task: unit for task, unit in units.items() if work.is_open(unit)}
     # The base may be the anti-expert itself, whose network then serves in both places.
     is_same = base.pinned == work.plan.anti_expert.pinned
-    model = tuned.anti_expert if is_same else _loaded(work, base, list(pending.values()))
+    model = tuned.anti_expert if is_same else work.loaded(partial(work.plan.load, base), list(pending.values()))
     if model is None:
         return
     for task, unit in pending.items():
@@ -200,32 +158,12 @@ def _over_expert(
     return [measured(model, one, version, dataset, work.conventions) for one in named]
 
 
-def _loaded(work: _Proxy, member: Member, pending: Sequence[Unit]) -> LanguageModel | None:
-    """The model that the units `pending` wait for; None where there are none, or it cannot be loaded, which they then say."""
-    if not pending:
-        return None
-    try:
-        return work.plan.load(member)
-    except FAILURES as error:
-        for unit in pending:
-            work.ledger.fail(unit, error)
-        return None
-
-
 def _conclude(work: _Proxy) -> None:
-    """Write what can be said of the study as it stands, finished or not."""
-    plan, ledger = work.plan, work.ledger
-    table = ledger.collect(plan.units)
-    members = (*plan.alone, *plan.bases)
-    ledger.write(
-        "manifest.json",
+    plan = work.plan
+    work.conclude(
+        plan.units,
         {
-            "study": plan.study.name,
-            "environment": environment() | {"device": plan.settings.torch_device()},
-            "seed": plan.study.seed,
-            "rows": table.num_rows,
-            "failures": ledger.failures(plan.units),
-            "checkpoints": {one.checkpoint.key: one.checkpoint.commit for one in members},
+            "checkpoints": {one.checkpoint.key: one.checkpoint.commit for one in (*plan.alone, *plan.bases)},
             "bases": [base.checkpoint.key for base in plan.bases],
             "expert": plan.expert.checkpoint.key,
             "anti_expert": plan.anti_expert.checkpoint.key,

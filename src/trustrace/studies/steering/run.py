@@ -2,29 +2,25 @@
 
 import json
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from trustrace.core.checkpoints import Checkpoint
-from trustrace.core.errors import EndpointDownError, MeasurementError
-from trustrace.core.measurements import Measurement
+from trustrace.core.errors import MeasurementError
 from trustrace.core.progress import Progress, silent
-from trustrace.evaluation.outcomes import Outcome, Task
+from trustrace.evaluation.outcomes import Outcome
 from trustrace.interventions.applying import require_target
 from trustrace.interventions.positions import Positions
 from trustrace.interventions.prompting import Prompting
 from trustrace.models.language_model import LanguageModel
 from trustrace.runs.identity import Unit
-from trustrace.runs.ledger import Ledger
-from trustrace.runs.manifest import environment
 from trustrace.steering import files
 from trustrace.steering.separation import cosines, separation
 from trustrace.steering.vectors import SteeringVector
-from trustrace.studies.abilities import Half, TaskConfig, open_task
+from trustrace.studies.abilities import Half, TaskConfig
 from trustrace.studies.evaluating import FAILURES, REFERENCE_TEXTS, SAMPLES, require_success
 from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.settings import Settings
@@ -34,49 +30,23 @@ from trustrace.studies.steering.relations import CHOSEN, relations
 from trustrace.studies.steering.search import random_versions, run_in_parts, search, versions_of
 from trustrace.studies.vectors import Recipe, capturing, residual_norms, vectors_in
 from trustrace.studies.versions import PLAIN, Conventions, Version, measured, rows_of, samples_of
+from trustrace.studies.working import Answer, Work, claimed
 
 VECTORS = "vectors.safetensors"
 
-Answer = tuple[list[Measurement], Mapping[str, bytes]]
-
 
 @dataclass(kw_only=True)
-class _Steer:
-    """A steering study at work: what to do, where the results go, who is told, which endpoints are asked no more, and what the target at
-    hand does unsteered on the test half.
-    """
+class _Steer(Work):
+    """A steering study at work, and what the target at hand does unsteered on the test half."""
 
     plan: SteerPlan
-    ledger: Ledger
-    settings: Settings
-    judging: EndpointOptions | None
-    progress: Progress
-    conventions: Conventions = field(init=False)
-    down: dict[str, str] = field(default_factory=dict)
     unsteered: dict[TaskConfig, Outcome] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    @property
+    def conventions(self) -> Conventions:
+        """What every row says of how it was asked."""
         study = self.plan.study
-        self.conventions = Conventions(
-            protocol=study.protocol, seed=study.seed, positions=Positions.parse(study.positions)
-        )
-
-    def attempt(self, unit: Unit, work: Callable[[], Answer]) -> None:
-        """Record what `work` gives as the answer of `unit`, or why it failed."""
-        started = time.perf_counter()
-        try:
-            rows, beside = work()
-        except FAILURES as error:
-            self.ledger.fail(unit, error)
-            if isinstance(error, EndpointDownError):
-                self.down[error.endpoint] = str(error)
-        else:
-            self.ledger.finish(unit, rows, seconds=time.perf_counter() - started, files=beside)
-        done = sum(map(self.ledger.is_finished, self.plan.units))
-        self.progress(done, len(self.plan.units), "units")
-
-    def is_open(self, unit: Unit) -> bool:
-        return not self.ledger.is_finished(unit)
+        return Conventions(protocol=study.protocol, seed=study.seed, positions=Positions.parse(study.positions))
 
     def vectors(self, source: Checkpoint, contrast: Contrast) -> tuple[SteeringVector, ...]:
         """The recorded vectors of one contrast in one checkpoint.
@@ -109,10 +79,8 @@ def run_steer(
         RunError: `out` belongs to another study, or units failed; what is finished is in the table all the same.
     """
     plan = plan_steer(study, settings=settings)
-    with Ledger.open(out, study=study.model_dump(mode="json")) as ledger:
+    with claimed(out, plan, study=study.model_dump(mode="json")) as ledger:
         steer = _Steer(plan=plan, ledger=ledger, settings=settings, judging=judging, progress=progress)
-        ledger.forget_failures(plan.units)
-        ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
         try:
             for source in plan.sources:
                 _build(steer, source)
@@ -129,13 +97,8 @@ def _build(steer: _Steer, source: Checkpoint) -> None:
     """The vectors of every contrast in one checkpoint, which is loaded once."""
     units = {contrast.name: steer.plan.vectors_unit(source, contrast) for contrast in steer.plan.contrasts}
     pending = [contrast for contrast in steer.plan.contrasts if steer.is_open(units[contrast.name])]
-    if not pending:
-        return
-    try:
-        model = steer.plan.load_source(source)
-    except FAILURES as error:
-        for contrast in pending:
-            steer.ledger.fail(units[contrast.name], error)
+    model = steer.loaded(partial(steer.plan.load_source, source), [units[contrast.name] for contrast in pending])
+    if model is None:
         return
     for contrast in pending:
         steer.attempt(units[contrast.name], partial(_vectors, steer, model, contrast))
@@ -289,8 +252,7 @@ def _plain(steer: _Steer, model: LanguageModel, task: TaskConfig, *, half: Half)
     if half == "test":
         outcomes: Sequence[Outcome] = [_unsteered(steer, model, task)]
     else:
-        opened = _task(steer, task, half=half)
-        outcomes = opened.run(model, batch_tokens=steer.settings.batch_tokens, progress=steer.progress)
+        outcomes = steer.ask(model, task, half=half)
     dataset = f"{task.title}/{half}"
     rows = rows_of(model, [PLAIN], outcomes, dataset, conventions=steer.conventions)
     return rows, {SAMPLES: samples_of([PLAIN], outcomes, dataset)}
@@ -301,8 +263,8 @@ def _searched(steer: _Steer, model: LanguageModel, versions: Sequence[Version], 
     found = search(
         model,
         versions,
-        task=_task(steer, contrast.config.task, half="development"),
-        perplexity=_task(steer, study.perplexity.task, half="development"),
+        task=steer.opened(contrast.config.task, half="development"),
+        perplexity=steer.opened(study.perplexity.task, half="development"),
         contrast=contrast.config,
         study=study,
         conventions=steer.conventions,
@@ -316,7 +278,7 @@ def _searched(steer: _Steer, model: LanguageModel, versions: Sequence[Version], 
 def _tested(steer: _Steer, model: LanguageModel, chosen: Sequence[Version], task: TaskConfig) -> Answer:
     if not chosen:
         return [], {}
-    versions, opened = (PLAIN, *chosen), _task(steer, task, half="test")
+    versions, opened = (PLAIN, *chosen), steer.opened(task)
     asked = partial(
         run_in_parts,
         model,
@@ -334,10 +296,8 @@ def _tested(steer: _Steer, model: LanguageModel, chosen: Sequence[Version], task
 
 
 def _told(steer: _Steer, model: LanguageModel, contrast: Contrast, task: TaskConfig) -> Answer:
-    opened = _task(steer, task, half="test")
     with Prompting(instruction=str(contrast.config.instruction)).on(model) as told:
-        answered = opened.run(told, batch_tokens=steer.settings.batch_tokens, progress=steer.progress)
-    outcomes = (_unsteered(steer, model, task), *answered)
+        outcomes = (_unsteered(steer, model, task), *steer.ask(told, task))
     versions = (PLAIN, Version(vector=f"instruction:{contrast.name}"))
     dataset = f"{task.title}/test"
     rows = rows_of(model, versions, outcomes, dataset, conventions=steer.conventions, with_plain=False)
@@ -347,21 +307,8 @@ def _told(steer: _Steer, model: LanguageModel, contrast: Contrast, task: TaskCon
 def _unsteered(steer: _Steer, model: LanguageModel, task: TaskConfig) -> Outcome:
     """What the target does as it is on the test half, asked once: whatever is done to it is compared with that."""
     if task not in steer.unsteered:
-        opened = _task(steer, task, half="test")
-        (steer.unsteered[task],) = opened.run(model, batch_tokens=steer.settings.batch_tokens, progress=steer.progress)
+        (steer.unsteered[task],) = steer.ask(model, task)
     return steer.unsteered[task]
-
-
-def _task(steer: _Steer, config: TaskConfig, *, half: Half) -> Task:
-    study = steer.plan.study
-    return open_task(
-        config,
-        half=half,
-        settings=steer.settings,
-        seed=study.seed,
-        protocol=study.protocol,
-        options=replace(steer.judging or EndpointOptions(), down=steer.down),
-    )
 
 
 def _relate(steer: _Steer) -> None:
@@ -375,19 +322,11 @@ def _relations_unit(steer: _Steer) -> Unit:
 
 
 def _conclude(steer: _Steer) -> None:
-    """Write what can be said of the study as it stands, finished or not."""
-    plan, ledger = steer.plan, steer.ledger
-    table = ledger.collect([*plan.units, _relations_unit(steer)])
-    ledger.write(
-        "manifest.json",
+    plan = steer.plan
+    steer.conclude(
+        [*plan.units, _relations_unit(steer)],
         {
-            "study": plan.study.name,
-            "environment": environment() | {"device": steer.settings.torch_device()},
-            "seed": plan.study.seed,
-            "rows": table.num_rows,
-            "units": {unit.folder: ledger.is_finished(unit) for unit in plan.units},
             "sources": {one.key: [one.commit, one.step, one.tokens_seen] for one in plan.sources},
             "targets": {one.checkpoint.key: one.checkpoint.commit for one in plan.targets},
-            "failures": ledger.failures(plan.units),
         },
     )
