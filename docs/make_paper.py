@@ -1,9 +1,12 @@
-"""Writes docs/paper.md: ``python docs/make_paper.py``. A test compares the page with what this would write."""
+"""Writes docs/paper.md and the plans under docs/paper/: ``python docs/make_paper.py``. A test compares them with what this would write."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trustrace.studies.foreseen.bill import Bill
+from trustrace.core.measurements import Protocol
+from trustrace.studies.files import PROTOCOLS
+from trustrace.studies.foreseen.bill import Bill, size
 from trustrace.studies.foreseen.machines import assumed, machine
 from trustrace.studies.foreseen.studies import foresee
 from trustrace.studies.paper.compare import markdown_table
@@ -11,20 +14,52 @@ from trustrace.studies.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "paper.md"
+PLANS = ROOT / "docs" / "paper"
 MACHINE = "h200"
+WRITTEN = "% Written by docs/make_paper.py; change that, and run it again."
 
 INTRODUCTION = """\
-% Written by docs/make_paper.py; change that, and run it again.
-
 # The paper as studies
 
-Every figure and table of [arXiv 2402.19465](https://arxiv.org/abs/2402.19465) is a file under `studies/paper/`, most of them twice:
-`published` follows the paper's scripts, `rigorous` splits by group, holds out, and puts intervals, floors and controls beside each
-number. For Pythia-410m (`studies/pythia/`) and OLMo 2 1B (`studies/olmo/`) there are probing, early dynamics and steering, and templates of
-them for a run of one's own (`studies/own/`); figures 4 to 6, fine-tuning and proxy-tuning are there for Amber alone.
+The figures and tables of [arXiv 2402.19465](https://arxiv.org/abs/2402.19465), but for table 4, are files under `studies/`: for the paper's
+own suite, Amber, for two others, and as templates for a run of one's own.
 
-What is not there: table 4, of which we know only that the paper has one. The paper names neither its grid of sites and strengths, nor
-which ARC it asks, nor its recipes of fine-tuning. Where a file had to choose, it says so.
+| | Amber | Pythia-410m | OLMo 2 1B | your own run |
+| --- | --- | --- | --- | --- |
+| files | `studies/paper/` | `studies/pythia/` | `studies/olmo/` | `studies/own/` |
+| the pre-training | 360 checkpoints | 154 checkpoints | 40 of its checkpoints | `runs/mine` |
+| its first steps | trained once more | published, from step 0 | published, from step 0 | saved densely |
+| half-way | `ckpt_179` | `step72000` | `stage1-step950000-tokens1993B` | `step_0003000` |
+| the tuned model | AmberChat | `lomahony/eleuther-pythia410m-hh-sft` | `allenai/OLMo-2-0425-1B-Instruct` | `runs/mine-tuned` |
+| others to lay beside it | AmberSafe | `lomahony/eleuther-pythia410m-hh-dpo` | its SFT and DPO models | |
+
+EleutherAI tuned no Pythia. The two that are named here are a third party's: the card of the second says that it was
+`EleutherAI/pythia-410m`, tuned on Anthropic's hh-rlhf for an epoch, which is the first, and then by DPO on the same.
+
+Every study runs under two protocols. `published` follows the paper's scripts; `rigorous` splits by group, holds out, and puts intervals,
+floors and controls beside each number. The two differ in most of what they say, so Amber has a file for each. A study of another suite
+differs from Amber's in its models and in the blocks that lie as deep, and says only that: one file for both protocols, based on Amber's
+two.
+
+```console
+trustrace steer studies/paper/figure4_rigorous.yaml --out runs/amber-figure4
+trustrace steer studies/pythia/figure4.yaml --out runs/pythia-figure4
+trustrace steer studies/pythia/figure4.yaml --protocol published --out runs/pythia-figure4-published
+```
+
+The same two words serve files of one's own: `based_on: OTHER.yaml`, looked up from the file that says so, takes every key from there that
+the file does not give itself, whole; what stands under `published:` or `rigorous:` is said under that protocol alone. `trace`, `steer`,
+`finetune`, `proxy-tune` and `plan` take `--protocol`; without it, a file that holds both is read as `rigorous`.
+
+## What is not there
+
+* **Table 4.** This project knows of it that the paper has one: neither what it asks nor a cell of it. No file makes it, and
+  `trustrace paper compare` has no row for it.
+* **What the paper does not name**: its grid of sites and strengths, which ARC it asks, its recipes of fine-tuning, and how its figures
+  reach step 6000 on the data of one checkpoint. Where a file had to choose, it says so.
+* **The first steps of Pythia and OLMo** are published, so only Amber has a file that trains them again (`paper/early_pretrain.yaml`).
+* **A bound of 6 on perplexity** means something for AmberChat, which has 4.5. For other suites it is the same share, 1.333 times what
+  their own model has.
 
 ## Beside the paper
 
@@ -44,122 +79,179 @@ values do not compare.
 GPU: each amount over the rate of what it waits for, one after the other, as a run does it. It is no measurement: **nothing below was
 run on these machines**, shares of peak rates are assumed, and each assumption is printed with the result.
 
-VALIDATION
+How far it may be off: `--on here` measures the rates of the machine at hand in place of the published ones, and `python -m
+benchmarks.forecast` runs a small trace beside that forecast, one thread of a processor, 25 M parameters, 7 sites. Foreseen over taken
+was 1.13 with 900 statements and 1.35 with 1,952. That checks the counts; it says nothing of the shares that are assumed of a GPU.
 
 Downloads are shared by all devices of a host, and dominate where whole series are fetched. A study runs on one device: several devices
 take a study each, with a share of the checkpoints, contrasts or targets. Work that cannot be cut leaves devices idle, and the hours say
-so.
+so. Of what is fetched and of what must lie on the disk at once, the tables name the larger of both protocols.
 """
 
-VALIDATION = """\
-How far it may be off: `--on here` measures the rates of the machine at hand in place of the published ones, and `python -m
-benchmarks.forecast` runs a small trace beside that forecast, one thread of a processor, 25 M parameters, 7 sites. Foreseen over taken
-was 1.13 with 900 statements and 1.35 with 1,952. That checks the counts; it says nothing of the shares that are assumed of a GPU."""
+OWN = """\
+The templates are counted here as they stand, for the small Llama of `own/pretrain.yaml`. What they fetch are judges and a classifier;
+name your own and nothing is fetched. Give `plan` your own pre-training file (`--made-by`), or a known repository of like
+shape (`--like`)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Entry:
-    """A study on the page."""
+    """A study on the page: a figure or table of one suite, in one file for both protocols or in one for each.
 
-    file: str
+    Attributes:
+        name: The file's, less the protocol where each has a file of its own.
+        makes: What comes out.
+        verb: The command.
+        files: By protocol; a study without one, such as a pre-training, has its file under ``rigorous`` alone.
+        made_by: The pre-training file that makes its checkpoints.
+    """
+
+    name: str
     makes: str
-    command: str
+    verb: str
+    files: Mapping[Protocol, str]
     made_by: str | None = None
 
+    def commands(self, protocol: Protocol) -> str:
+        """How it is run, and how it is foreseen."""
+        file = f"studies/{self.files[protocol]}"
+        said = " --protocol published" if protocol == "published" and len(set(self.files.values())) == 1 else ""
+        kept = " --no-keep-downloads" if self.verb == "trace" and self.made_by is None else ""
+        by = f" --made-by studies/{self.made_by}" if self.made_by else ""
+        start = "accelerate launch -m trustrace" if self.verb == "pretrain" else "trustrace"
+        return f"{start} {self.verb} {file}{said} --out RUN{kept}\ntrustrace plan {file}{said} --on {MACHINE}{by}"
 
-def _pair(stem: str, makes: str, verb: str, made_by: str | None = None) -> list[Entry]:
-    return [
-        Entry(
-            file=f"paper/{stem}_{protocol}.yaml",
-            makes=f"{makes} ({protocol})",
-            command=f"trustrace {verb} studies/paper/{stem}_{protocol}.yaml --out RUN{_options(verb, made_by)}",
-            made_by=made_by,
-        )
-        for protocol in ("published", "rigorous")
-    ]
-
-
-def _options(verb: str, made_by: str | None) -> str:
-    return " --no-keep-downloads" if verb == "trace" and made_by is None else ""
-
-
-def _other(file: str, makes: str, verb: str) -> Entry:
-    return Entry(file=file, makes=makes, command=f"trustrace {verb} studies/{file} --out RUN{_options(verb, None)}")
+    def bill(self, protocol: Protocol) -> Bill:
+        """What it takes."""
+        made_by = ROOT / "studies" / self.made_by if self.made_by else None
+        under = protocol if len(self.files) > 1 else None
+        path = ROOT / "studies" / self.files[protocol]
+        return foresee(path, on=MACHINE, made_by=made_by, protocol=under, settings=Settings(device="cpu"))
 
 
-ENTRIES: tuple[Entry, ...] = (
-    *_pair("probing", "Figures 2 and 8 to 12: probes on 360 checkpoints, all blocks, five data sets", "trace"),
-    Entry(
-        file="paper/early_pretrain.yaml",
-        makes="Amber's first 6000 steps once more, saved densely",
-        command="accelerate launch -m trustrace pretrain studies/paper/early_pretrain.yaml --out runs/amber-early",
-    ),
-    *_pair("early_trace", "Figures 7 and 13 to 17: I(T;X) and I(T;Y) early on", "trace", "paper/early_pretrain.yaml"),
-    *_pair("steering_ckpt179", "Tables 1 and 2: vectors of ckpt_179 in AmberChat", "steer"),
-    *_pair("steering_amberchat", "Tables 1 and 2: vectors of AmberChat in itself", "steer"),
-    *_pair("figure4", "Figure 4: toxic ratio and perplexity against alpha", "steer"),
-    *_pair("figure5", "Figure 5: probes and steering across checkpoints", "steer"),
-    *_pair("universal_ckpt179", "Figure 6: one vector for all abilities, of ckpt_179", "steer"),
-    *_pair("finetune", 'Table 1, the rows "full fine-tuning" and "LoRA"', "finetune"),
-    *_pair("proxy", "Figure 18: proxy-tuning", "proxy-tune"),
-    *_pair("universal_amberchat", "Figure 6: the same, of AmberChat itself", "steer"),
-    _other("pythia/probing.yaml", "Pythia-410m: probes on all 154 checkpoints", "trace"),
-    _other("pythia/probing_published.yaml", "Pythia-410m: the same, as published", "trace"),
-    _other("pythia/early.yaml", "Pythia-410m: early dynamics", "trace"),
-    _other("pythia/steering.yaml", "Pythia-410m: its own past steers its end", "steer"),
-    _other("olmo/probing.yaml", "OLMo 2 1B: probes over its pre-training", "trace"),
-    _other("olmo/early.yaml", "OLMo 2 1B: early dynamics", "trace"),
-    _other("olmo/steering.yaml", "OLMo 2 1B: its pre-training steers its Instruct model", "steer"),
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Suite:
+    """The studies of one suite."""
+
+    name: str
+    title: str
+    entries: tuple[Entry, ...]
+    note: str = ""
+
+
+MAKES: tuple[tuple[str, str, str, str], ...] = (
+    ("probing", "probing", "Figures 2, 8 to 12: probes", "trace"),
+    ("early_trace", "early_trace", "Figures 7, 13 to 17: information early on", "trace"),
+    ("steering_ckpt179", "steering_middle", "Tables 1, 2: vectors from half-way", "steer"),
+    ("steering_amberchat", "steering_tuned", "Tables 1, 2: vectors from the tuned model", "steer"),
+    ("figure4", "figure4", "Figure 4: toxicity, perplexity and alpha", "steer"),
+    ("figure5", "figure5", "Figure 5: probes and steering", "steer"),
+    ("universal_ckpt179", "universal_middle", "Figure 6: one vector for all, from half-way", "steer"),
+    ("universal_amberchat", "universal_tuned", "Figure 6: the same, from the tuned model", "steer"),
+    ("finetune", "finetune", "Table 1: full fine-tuning and LoRA", "finetune"),
+    ("proxy", "proxy", "Figure 18: proxy-tuning", "proxy-tune"),
+)
+"""A study's name for Amber, its name for other suites, what it makes, and its command."""
+
+EARLY = "paper/early_pretrain.yaml"
+
+
+def _amber() -> Iterator[Entry]:
+    early: dict[Protocol, str] = {"rigorous": EARLY}
+    yield Entry(
+        name="early_pretrain", makes="The first 6000 steps once more, saved densely", verb="pretrain", files=early
+    )
+    for name, _, makes, verb in MAKES:
+        files = {protocol: f"paper/{name}_{protocol}.yaml" for protocol in PROTOCOLS}
+        yield Entry(name=name, makes=makes, verb=verb, files=files, made_by=EARLY if name == "early_trace" else None)
+
+
+def _twins(suite: str, made_by: str | None = None) -> Iterator[Entry]:
+    for _, name, makes, verb in MAKES:
+        files = dict.fromkeys(PROTOCOLS, f"{suite}/{name}.yaml")
+        yield Entry(name=name, makes=makes, verb=verb, files=files, made_by=made_by)
+
+
+SUITES = (
+    Suite(name="amber", title="Amber", entries=tuple(_amber())),
+    Suite(name="pythia", title="Pythia-410m", entries=tuple(_twins("pythia"))),
+    Suite(name="olmo", title="OLMo 2 1B", entries=tuple(_twins("olmo"))),
+    Suite(name="own", title="A run of your own", entries=tuple(_twins("own", "own/pretrain.yaml")), note=OWN),
 )
 
 
-def page() -> str:
-    """The page's text."""
-    bills = {entry: _bill(entry) for entry in ENTRIES}
-    overview = [
-        {
-            "study": f"`{entry.file}`",
-            "makes": entry.makes,
-            "hours on 1": f"{bill.hours(1):.3g}",
-            "hours on 8": f"{bill.hours(8):.3g}",
-            "fetched": _all(bill, "fetched in all"),
-            "disk at least": _all(bill, "disk at once where fetched weights are let go")
-            or _all(bill, "disk where everything is kept"),
-        }
-        for entry, bill in bills.items()
-    ]
-    rates = [{"what": what, "value": value, "source": source} for what, value, source in assumed(machine(MACHINE))]
+def pages() -> dict[Path, str]:
+    """The text of every page, by its place."""
+    found = {suite: {one: {p: one.bill(p) for p in one.files} for one in suite.entries} for suite in SUITES}
+    plans = {PLANS / f"{suite.name}.md": _plans(suite, bills) for suite, bills in found.items()}
+    tables = [f"### {suite.title}\n\n{suite.note}\n\n{_table(bills)}" for suite, bills in found.items()]
+    listed = "\n".join(f"paper/{suite.name}" for suite in SUITES)
     parts = [
-        INTRODUCTION.replace("VALIDATION", VALIDATION),
-        f"### All of them, on one {MACHINE.upper()} and on eight\n\n" + markdown_table(overview),
-        "### Rates that are taken for granted\n\n" + markdown_table(rates),
-        *(_section(entry, bill, rates) for entry, bill in bills.items()),
+        WRITTEN,
+        INTRODUCTION,
+        *(part.replace("\n\n\n\n", "\n\n") for part in tables),
+        "### Rates that are taken for granted\n\n" + markdown_table(_rates()),
+        f"## Every plan in full\n\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```",
     ]
+    return {PAGE: _joined(parts), **plans}
+
+
+def _table(bills: Mapping[Entry, Mapping[Protocol, Bill]]) -> str:
+    """A row a study."""
+    return markdown_table([_row(entry, under) for entry, under in bills.items()])
+
+
+def _row(entry: Entry, bills: Mapping[Protocol, Bill]) -> dict[str, str]:
+    hours = {
+        f"{protocol}, {count} GPU{'s' if count > 1 else ''}": _time(bills[protocol].hours(count))
+        if protocol in bills
+        else ""
+        for protocol in ("published", "rigorous")
+        for count in (1, 8)
+    }
+    fetched = max(bill.download_bytes for bill in bills.values())
+    disk = max(bill.held_bytes or bill.kept_bytes for bill in bills.values())
+    return {"makes": entry.makes, "file": f"`{entry.name}`", **hours, "fetched": size(fetched), "disk": size(disk)}
+
+
+def _time(hours: float) -> str:
+    if hours < 1 / 60:
+        return "< 1 min"
+    return f"{hours * 60:.0f} min" if hours < 1 else f"{hours:.3g} h"
+
+
+def _rates() -> list[dict[str, str]]:
+    return [{"what": what, "value": value, "source": source} for what, value, source in assumed(machine(MACHINE))]
+
+
+def _plans(suite: Suite, bills: Mapping[Entry, Mapping[Protocol, Bill]]) -> str:
+    """Every plan of one suite as `trustrace plan` shows it."""
+    above = (
+        f"Foreseen by counted arithmetic, never measured; [how](../paper.md). The rates of one {MACHINE.upper()} that all of them take for "
+        "granted stand there."
+    )
+    sections = [_section(entry, protocol, bill) for entry, under in bills.items() for protocol, bill in under.items()]
+    return _joined([WRITTEN, f"# {suite.title}: every plan", above, *sections])
+
+
+def _section(entry: Entry, protocol: Protocol, bill: Bill) -> str:
+    own = [row for row in bill.assumed() if row not in _rates()]
+    under = f" ({protocol})" if len(entry.files) > 1 else ""
+    parts = [
+        f"## {entry.makes}{under}",
+        f"```console\n{entry.commands(protocol)}\n```",
+        markdown_table(bill.rows()),
+        "Taken for granted besides the rates:",
+        markdown_table(own),
+    ]
+    return "\n\n".join(parts)
+
+
+def _joined(parts: list[str]) -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _bill(entry: Entry) -> Bill:
-    made_by = ROOT / "studies" / entry.made_by if entry.made_by else None
-    return foresee(ROOT / "studies" / entry.file, on=MACHINE, made_by=made_by, settings=Settings(device="cpu"))
-
-
-def _all(bill: Bill, what: str) -> str:
-    """The amount in the row `what`, wherever it stands."""
-    for row in bill.rows():
-        if row["what"] == what:
-            return str(row["amount"] or list(row.values())[2])
-    return ""
-
-
-def _section(entry: Entry, bill: Bill, rates: list[dict[str, str]]) -> str:
-    own = [row for row in bill.assumed() if row not in rates]
-    plan = f"trustrace plan studies/{entry.file} --on {MACHINE}"
-    plan += f" --made-by studies/{entry.made_by}" if entry.made_by else ""
-    title = f"### {entry.makes}\n\n```console\n{entry.command}\n{plan}\n```"
-    return "\n\n".join(
-        [title, markdown_table(bill.rows()), "Taken for granted besides the rates:", markdown_table(own)]
-    )
-
-
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for place, text in pages().items():
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(text, encoding="utf-8")

@@ -68,6 +68,12 @@ def test_file_sizes_on_the_hub_are_met(repository: str, gigabytes: float) -> Non
     assert shapes.of(repository).revision_bytes / 1e9 == pytest.approx(gigabytes, rel=5e-3)
 
 
+def test_a_third_partys_tuned_pythia_holds_506_million_values_its_masks_among_them() -> None:
+    tuned = shapes.of("lomahony/eleuther-pythia410m-hh-sft")
+    assert (tuned.parameters + tuned.bytes_beside) / 1e6 == pytest.approx(506, abs=0.5)
+    assert tuned.revision_bytes == 4 * tuned.parameters + tuned.bytes_beside
+
+
 def test_the_body_lacks_embedding_and_head_alone() -> None:
     amber = shapes.of("LLM360/Amber")
     assert amber.parameters - amber.body_parameters == 2 * 32_000 * 4096 + 4096

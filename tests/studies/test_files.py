@@ -4,7 +4,7 @@ import pytest
 
 from trustrace.core.errors import ConfigError
 from trustrace.studies.config import DatasetConfig, EveryNth, TraceConfig
-from trustrace.studies.files import read_study
+from trustrace.studies.files import read_study, read_yaml
 
 STUDY = """
 study: trace
@@ -14,7 +14,16 @@ datasets: [reliability/world, {name: mine, path: mine.csv}]
 """
 
 
+BOTH = """
+published: {based_on: scripts/study.yaml, seed: 7}
+rigorous: {based_on: ../study.yaml}
+name: a twin
+datasets: [fairness/defined]
+"""
+
+
 def written(folder: Path, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "study.yaml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -70,3 +79,59 @@ def test_a_file_that_is_absent_a_folder_or_not_text_is_refused(tmp_path: Path) -
     ]:
         with pytest.raises(ConfigError, match=message):
             read_study(path, TraceConfig)
+
+
+def twin(folder: Path) -> Path:
+    """A file of both protocols, beside one file that says what it leaves out and above another."""
+    written(folder, STUDY)
+    written(folder / "twins" / "scripts", STUDY + "protocols: [published]")
+    return written(folder / "twins", BOTH)
+
+
+def test_a_study_based_on_another_takes_from_it_what_it_does_not_say(tmp_path: Path) -> None:
+    written(tmp_path, STUDY)
+    path = written(tmp_path / "mine", "based_on: ../study.yaml\nname: mine\ncheckpoints: {source: there}")
+    study, base = read_study(path, TraceConfig), read_study(tmp_path / "study.yaml", TraceConfig)
+    assert study.name == "mine"
+    assert study.checkpoints.source == "there"
+    assert study.checkpoints.select == "all", "a key is replaced whole"
+    assert study.datasets == base.datasets
+
+
+def test_a_file_of_both_protocols_is_read_under_the_one_that_is_asked_for(tmp_path: Path) -> None:
+    path = twin(tmp_path)
+    published, rigorous = (read_study(path, TraceConfig, protocol=one) for one in ("published", "rigorous"))
+    assert (published.protocols, published.seed) == (("published",), 7)
+    assert (rigorous.protocols, rigorous.seed) == (("rigorous",), 0)
+    assert {published.name, rigorous.name} == {"a twin"}
+    assert read_study(path, TraceConfig) == rigorous
+
+
+def test_a_protocol_that_a_file_does_not_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds a study under rigorous, not under published"):
+        read_study(written(tmp_path, STUDY), TraceConfig, protocol="published")
+    lone = written(tmp_path / "lone", "published: {protocols: [published]}" + STUDY)
+    with pytest.raises(ConfigError, match=r"expected keys and values under 'rigorous'; it has published"):
+        read_yaml(lone)
+
+
+def test_what_stands_under_a_protocol_must_be_of_that_protocol(tmp_path: Path) -> None:
+    path = written(tmp_path, "published: {protocols: [rigorous]}" + STUDY)
+    with pytest.raises(ConfigError, match=r"under \['rigorous'\], not under published"):
+        read_yaml(path, protocol="published")
+
+
+def test_a_base_that_is_absent_or_leads_back_is_named(tmp_path: Path) -> None:
+    absent = written(tmp_path / "absent", "based_on: nothing.yaml")
+    with pytest.raises(ConfigError, match=r"study\.yaml is based on .*nothing\.yaml, which is not there"):
+        read_yaml(absent)
+    first = written(tmp_path / "first", "based_on: ../second/study.yaml")
+    written(tmp_path / "second", "based_on: ../first/study.yaml")
+    with pytest.raises(ConfigError, match="is based on itself"):
+        read_yaml(first)
+
+
+def test_a_mistake_in_a_base_is_told_with_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    written(tmp_path, STUDY + "sed: 1")
+    with pytest.raises(ConfigError, match=r"mine/study\.yaml(.|\n)*sed: unknown key; did you mean 'seed'"):
+        read_study(written(tmp_path / "mine", "based_on: ../study.yaml"), TraceConfig)

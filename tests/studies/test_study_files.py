@@ -3,13 +3,17 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from trustrace.core.config import Config
+from trustrace.core.measurements import Protocol
+from trustrace.core.sites import Site
 from trustrace.models import shapes
 from trustrace.models.known import known_checkpoints
 from trustrace.models.selection import select
 from trustrace.studies.config import CheckpointsConfig, TraceConfig
-from trustrace.studies.files import read_study, read_yaml
+from trustrace.studies.files import PROTOCOLS, read_study, read_yaml
+from trustrace.studies.foreseen.subjects import trained_shape
 from trustrace.studies.proxying.config import ProxyConfig
 from trustrace.studies.steering.config import SteerConfig
 from trustrace.studies.tuning.config import FinetuneConfig
@@ -18,6 +22,20 @@ from trustrace.training.schedule import learning_rate, save_steps
 
 STUDIES = Path(__file__).parents[2] / "studies"
 FILES = sorted(STUDIES.rglob("*.yaml"))
+SUITES = ("pythia", "olmo", "own")
+TWINS = {
+    "probing": "probing",
+    "early_trace": "early_trace",
+    "steering_ckpt179": "steering_middle",
+    "steering_amberchat": "steering_tuned",
+    "figure4": "figure4",
+    "figure5": "figure5",
+    "universal_ckpt179": "universal_middle",
+    "universal_amberchat": "universal_tuned",
+    "finetune": "finetune",
+    "proxy": "proxy",
+}
+"""What a study of Amber is called where another suite stands in its place."""
 KINDS: dict[str, type[Config]] = {
     "trace": TraceConfig,
     "steer": SteerConfig,
@@ -30,9 +48,11 @@ def read_pretrain(path: Path) -> PretrainConfig:
     return PretrainConfig.read(read_yaml(path), where=str(path))
 
 
-def parsed(path: Path) -> Config:
-    values = read_yaml(path)
-    return read_pretrain(path) if "architecture" in values else read_study(path, KINDS[values.get("study", "trace")])
+def parsed(path: Path, protocol: Protocol | None = None) -> Config:
+    values = read_yaml(path, protocol=protocol)
+    if "architecture" in values:
+        return read_pretrain(path)
+    return read_study(path, KINDS[values.get("study", "trace")], protocol=protocol)
 
 
 def series_of(study: Config) -> CheckpointsConfig | None:
@@ -48,7 +68,17 @@ def series_of(study: Config) -> CheckpointsConfig | None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(STUDIES)))
 def test_a_study_file_is_valid_and_names_checkpoints_that_are_published(path: Path) -> None:
-    study = parsed(path)
+    for protocol in PROTOCOLS if {"published", "rigorous"} & set(plain(path)) else (None,):
+        names_what_is_published(parsed(path, protocol))
+
+
+def plain(path: Path) -> dict[str, object]:
+    """The file as it stands there."""
+    found: dict[str, object] = yaml.safe_load(path.read_text("utf-8"))
+    return found
+
+
+def names_what_is_published(study: Config) -> None:
     series = series_of(study)
     if series and (known := known_checkpoints(series.source)):
         assert select(known, series.how())
@@ -74,6 +104,79 @@ def test_what_is_published_has_a_rigorous_twin(path: Path) -> None:
     ours, theirs = parsed(path), parsed(twin)
     assert type(ours) is type(theirs)
     assert series_of(ours) == series_of(theirs)
+
+
+def depths(study: Config, blocks: int) -> list[float]:
+    """Which share of its model's blocks each site of `study` has passed; none where it names no sites, or all."""
+    named = getattr(study, "sites", "all")
+    return [] if named == "all" else [Site.parse(name).depth / blocks for name in named]
+
+
+def shape_of(suite: str) -> shapes.Shape:
+    if suite == "own":
+        return trained_shape(read_pretrain(STUDIES / "own/pretrain.yaml"))
+    return shapes.of({"pythia": "EleutherAI/pythia-410m", "olmo": "allenai/OLMo-2-0425-1B"}[suite])
+
+
+def own_words(study: Config) -> set[str]:
+    """The keys in which a study may differ from that of Amber: whose models, which blocks, and what suits them."""
+    models = {"checkpoints", "sources", "targets", "models", "bases", "expert", "anti_expert", "references"}
+    return {"name", "sites", "dtype", "perplexity"} | (models & set(type(study).model_fields))
+
+
+twin = pytest.mark.parametrize(
+    ("suite", "paper", "protocol"),
+    [(suite, paper, protocol) for suite in SUITES for paper in TWINS for protocol in PROTOCOLS],
+)
+
+
+def test_the_studies_of_amber_are_those_that_have_twins() -> None:
+    stems = {path.stem for path in (STUDIES / "paper").glob("*.yaml")}
+    # Pythia and OLMo publish their first steps; a run of one's own has a pre-training file of its own.
+    assert stems - {"early_pretrain"} == {f"{paper}_{protocol}" for paper in TWINS for protocol in PROTOCOLS}
+
+
+@twin
+def test_every_study_of_the_paper_has_a_twin_that_differs_in_its_models_alone(
+    suite: str, paper: str, protocol: Protocol
+) -> None:
+    ambers = parsed(STUDIES / f"paper/{paper}_{protocol}.yaml")
+    theirs = parsed(STUDIES / suite / f"{TWINS[paper]}.yaml", protocol)
+    changed = {name for name in type(ambers).model_fields if getattr(ambers, name) != getattr(theirs, name, None)}
+    assert type(theirs) is type(ambers)
+    assert "name" in changed
+    assert changed <= own_words(ambers)
+    assert "Amber" not in str(theirs)
+
+
+@twin
+def test_the_blocks_of_a_twin_lie_within_one_block_of_the_depth_of_ambers(
+    suite: str, paper: str, protocol: Protocol
+) -> None:
+    blocks = shape_of(suite).n_blocks
+    ambers = depths(parsed(STUDIES / f"paper/{paper}_{protocol}.yaml"), 32)
+    theirs = depths(parsed(STUDIES / suite / f"{TWINS[paper]}.yaml", protocol), blocks)
+    assert bool(ambers) == bool(theirs)
+    for some, others in ((ambers, theirs), (theirs, ambers)):
+        assert all(min(abs(one - other) for other in others) <= 1 / blocks for one in some)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_a_twin_says_what_it_makes_and_how_it_is_run(suite: str) -> None:
+    for stem in TWINS.values():
+        lines = (STUDIES / suite / f"{stem}.yaml").read_text("utf-8").splitlines()
+        assert lines[0].startswith(("# Figure", "# Table"))
+        assert f"studies/{suite}/{stem}.yaml --out" in lines[1]
+        assert "--protocol published" in lines[2]
+
+
+def test_the_templates_name_steps_that_their_pre_training_saves() -> None:
+    own = read_pretrain(STUDIES / "own/pretrain.yaml")
+    saved = {f"step_{step:07d}" for step in save_steps(own.steps, own.saves)}
+    for stem in TWINS.values():
+        series = series_of(parsed(STUDIES / f"own/{stem}.yaml"))
+        if series and series.source == "runs/mine" and isinstance(series.select, tuple):
+            assert set(series.select) <= saved
 
 
 def test_the_paper_probes_all_checkpoints_blocks_and_dimensions_of_amber() -> None:

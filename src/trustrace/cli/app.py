@@ -20,7 +20,9 @@ from trustrace.cli.options import (
     Revision,
     Seed,
     Sites,
+    StudyProtocol,
     TruncationName,
+    protocol_of,
     protocols_of,
 )
 from trustrace.cli.proxy import proxy_tune
@@ -92,6 +94,7 @@ def pretrain(
 def trace(
     study: Path,
     out: Out,
+    protocol: StudyProtocol = None,
     device: Device = "auto",
     batch_tokens: BatchTokens = None,
     data_dir: DataDir = None,
@@ -108,7 +111,8 @@ def trace(
 
     settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir, keep_downloads=keep_downloads)
     with showing_progress() as progress:
-        table = run_trace(read_study(study, TraceConfig), out=out, settings=settings, progress=progress)
+        asked = read_study(study, TraceConfig, protocol=protocol_of(protocol))
+        table = run_trace(asked, out=out, settings=settings, progress=progress)
     say(f"table: {table}\nreport: trustrace report {out}")
 
 
@@ -116,6 +120,7 @@ def trace(
 def steer(
     study: Path,
     out: Out,
+    protocol: StudyProtocol = None,
     device: Device = "auto",
     batch_tokens: BatchTokens = None,
     data_dir: DataDir = None,
@@ -132,7 +137,7 @@ def steer(
 
     settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)
     with showing_progress() as progress:
-        asked = read_study(study, SteerConfig)
+        asked = read_study(study, SteerConfig, protocol=protocol_of(protocol))
         judging = EndpointOptions(mode=mode.value, max_tokens_spent=token_cap)
         table = run_steer(asked, out=out, settings=settings, judging=judging, progress=progress)
     say(f"table: {table}\nreport: trustrace report {out}")
@@ -142,6 +147,7 @@ def steer(
 def plan(
     study: Path,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A run that may have finished some of it.")] = None,
+    protocol: StudyProtocol = None,
     device: Device = "auto",
     data_dir: DataDir = None,
     on: Annotated[
@@ -156,7 +162,9 @@ def plan(
 ) -> None:
     """Say what STUDY will cost before it starts: its units, and for a trace also downloads, disk, memory and time."""
     if on is not None:
-        return paper.show_forecast(study, on=on, gpus=gpus, like=like, made_by=made_by, data_dir=data_dir)
+        return paper.show_forecast(
+            study, on=on, gpus=gpus, like=like, made_by=made_by, protocol=protocol_of(protocol), data_dir=data_dir
+        )
     from trustrace.cli.view import show_table
     from trustrace.studies.config import TraceConfig
     from trustrace.studies.files import is_finetuning, is_proxy_tuning, is_steering, read_study
@@ -169,15 +177,15 @@ def plan(
     from trustrace.studies.tuning.config import FinetuneConfig
     from trustrace.studies.tuning.plan import foresee_finetune
 
-    settings = Settings(device=device, data_dir=data_dir)
+    settings, under = Settings(device=device, data_dir=data_dir), protocol_of(protocol)
     if is_steering(study):
-        rows = foresee_steer(read_study(study, SteerConfig), settings=settings, run=out)
+        rows = foresee_steer(read_study(study, SteerConfig, protocol=under), settings=settings, run=out)
     elif is_finetuning(study):
-        rows = foresee_finetune(read_study(study, FinetuneConfig), settings=settings, run=out)
+        rows = foresee_finetune(read_study(study, FinetuneConfig, protocol=under), settings=settings, run=out)
     elif is_proxy_tuning(study):
-        rows = foresee_proxy(read_study(study, ProxyConfig), settings=settings, run=out)
+        rows = foresee_proxy(read_study(study, ProxyConfig, protocol=under), settings=settings, run=out)
     else:
-        rows = forecast(read_study(study, TraceConfig), run=out, settings=settings).as_rows()
+        rows = forecast(read_study(study, TraceConfig, protocol=under), run=out, settings=settings).as_rows()
     return show_table(f"plan of {study}", rows)
 
 

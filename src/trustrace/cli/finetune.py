@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from trustrace.cli.options import BatchTokens, DataDir, Device, ModeName, Out
+from trustrace.cli.options import BatchTokens, DataDir, Device, ModeName, Out, StudyProtocol, protocol_of
 
 
 def finetune(
     study: Path,
     out: Out,
+    protocol: StudyProtocol = None,
     device: Device = "auto",
     batch_tokens: BatchTokens = None,
     data_dir: DataDir = None,
@@ -28,7 +29,7 @@ def finetune(
     settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir)
     judging = EndpointOptions(mode=mode.value, max_tokens_spent=token_cap)
     with showing_progress() as progress:
-        asked = read_study(study, FinetuneConfig)
+        asked = read_study(study, FinetuneConfig, protocol=protocol_of(protocol))
         table = run_finetune(asked, out=out, settings=settings, judging=judging, progress=progress)
     say(f"table: {table}\ntuned models: {out / TUNED}\nbeside others: trustrace compare {out} RUN ...")
 

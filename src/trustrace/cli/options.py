@@ -8,6 +8,14 @@ import typer
 
 from trustrace.core.measurements import Protocol
 
+
+class ProtocolName(StrEnum):
+    """Conventions to measure under."""
+
+    rigorous = "rigorous"
+    published = "published"
+
+
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")]
 BatchTokens = Annotated[
@@ -26,6 +34,10 @@ Sites = Annotated[
     typer.Option("--site", help="embed, block_0, block_1 ... or final_norm; repeat it; all by default."),
 ]
 Revision = Annotated[str | None, typer.Option(help="Which checkpoint of the source; the last by default.")]
+StudyProtocol = Annotated[
+    ProtocolName | None,
+    typer.Option("--protocol", help="Which one, of a file that holds a study in both; rigorous by default."),
+]
 Parameters = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the dataset, such as rate=0.05; repeat it."),
@@ -46,13 +58,6 @@ class TruncationName(StrEnum):
 
     never = "never"
     left = "left"
-
-
-class ProtocolName(StrEnum):
-    """Conventions to measure under."""
-
-    rigorous = "rigorous"
-    published = "published"
 
 
 class ModeName(StrEnum):
@@ -86,6 +91,11 @@ class StrengthName(StrEnum):
 def protocols_of(names: list[ProtocolName] | None) -> tuple[Protocol, ...]:
     """The protocols called `names`; ``rigorous`` where none is."""
     return tuple(name.value for name in names or [ProtocolName.rigorous])
+
+
+def protocol_of(name: ProtocolName | None) -> Protocol | None:
+    """The protocol called `name`."""
+    return name.value if name else None
 
 
 def parse_parameters(pairs: list[str] | None) -> dict[str, object]:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from trustrace.core.measurements import Protocol
+
 app = typer.Typer(no_args_is_help=True, help="The paper's numbers, and ours beside them.")
 
 
@@ -36,13 +38,21 @@ def compare(
 
 
 def show_forecast(
-    study: Path, *, on: str, gpus: int, like: str | None, made_by: Path | None, data_dir: Path | None
+    study: Path,
+    *,
+    on: str,
+    gpus: int,
+    like: str | None,
+    made_by: Path | None,
+    protocol: Protocol | None,
+    data_dir: Path | None,
 ) -> None:
     """Show what a study takes on a machine, and everything that was taken for granted."""
     from trustrace.cli.view import show_table
     from trustrace.studies.foreseen.studies import foresee
     from trustrace.studies.settings import Settings
 
-    bill = foresee(study, on=on, like=like, made_by=made_by, settings=Settings(data_dir=data_dir))
+    settings = Settings(data_dir=data_dir)
+    bill = foresee(study, on=on, like=like, made_by=made_by, protocol=protocol, settings=settings)
     show_table(f"{study} on {bill.machine.name}", bill.rows(tuple(dict.fromkeys((1, gpus)))))
     show_table("taken for granted", bill.assumed())

@@ -188,6 +188,11 @@ SHAPES: Mapping[str, Shape] = {
     r"EleutherAI/pythia-2\.8b(-deduped)?": _pythia(2560, 32, 32),
     r"EleutherAI/pythia-6\.9b(-deduped)?": _pythia(4096, 32, 32, vocabulary=50_432),
     r"EleutherAI/pythia-12b(-deduped)?": _pythia(5120, 36, 40, vocabulary=50_688),
+    r"lomahony/eleuther-pythia410m-hh-(sft|dpo)": replace(
+        _pythia(1024, 24, 16),
+        stored="float32",
+        source="arXiv:2304.01373, table 1; the repository's values and their types",
+    ),
     r"allenai/OLMo-1B-hf": _OLMO_1B,
     r"allenai/OLMo-2-0425-1B(-early-training)?": _OLMO2_1B,
     r"allenai/OLMo-2-0425-1B-(SFT|DPO|Instruct)": replace(_OLMO2_1B, stored="bfloat16"),

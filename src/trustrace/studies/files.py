@@ -1,36 +1,58 @@
-"""Study files: YAML in, a checked config out."""
+"""Study files: YAML in, a checked config out.
+
+A file may say only in what it differs from another one::
+
+    based_on: ../paper/figure4_rigorous.yaml   # beside this file
+    sources: {source: EleutherAI/pythia-410m}  # in the place of that file's `sources`, whole
+
+and it may hold a study in both protocols. What stands under ``published`` or ``rigorous`` is said under that protocol alone::
+
+    published: {based_on: ../paper/figure4_published.yaml}
+    rigorous: {based_on: ../paper/figure4_rigorous.yaml, dtype: bfloat16}
+    sources: {source: EleutherAI/pythia-410m}
+"""
 
 import os
 import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 
 from trustrace.core.config import Config
 from trustrace.core.errors import ConfigError
+from trustrace.core.measurements import Protocol
 
 ConfigType = TypeVar("ConfigType", bound=Config)
+
+BASED_ON = "based_on"
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-def read_study(path: Path, kind: type[ConfigType]) -> ConfigType:
+def read_study(path: Path, kind: type[ConfigType], *, protocol: Protocol | None = None) -> ConfigType:
     """The study in the YAML file `path`, checked against `kind`; ``${NAME}`` in a text value is the environment variable NAME.
 
+    Args:
+        path: The file.
+        kind: What is in it.
+        protocol: Which one, of a file that holds a study in both protocols; ``rigorous`` if not given.
+
     Raises:
-        ConfigError: the file is missing, not UTF-8, not YAML, not a mapping, or not a valid study; every problem is listed.
+        ConfigError: the file, or one that it is based on, is missing, not UTF-8, not YAML, not a mapping, or not a valid study; every
+            problem is listed. Or it holds no study under `protocol`.
     """
-    return kind.read(read_values(path), where=str(path))
+    return kind.read(read_values(path, protocol=protocol), where=str(path))
 
 
-def read_values(path: Path) -> dict[str, Any]:
+def read_values(path: Path, *, protocol: Protocol | None = None) -> dict[str, Any]:
     """The mapping in the YAML file `path`, its ``${NAME}`` filled in from the environment.
 
     Raises:
         ConfigError: the file cannot be read, or a variable is not set.
     """
-    values: dict[str, Any] = _with_variables(read_yaml(path), where=str(path))
+    values: dict[str, Any] = _with_variables(read_yaml(path, protocol=protocol), where=str(path))
     return values
 
 
@@ -61,12 +83,48 @@ def is_proxy_tuning(path: Path) -> bool:
     return bool(read_yaml(path).get("study") == "proxy_tune")
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in the YAML file `path`.
+def read_yaml(path: Path, *, protocol: Protocol | None = None) -> dict[str, Any]:
+    """The mapping in the YAML file `path`, what it is based on filled in.
 
     Raises:
         ConfigError: as for :func:`read_study`.
     """
+    values = _resolved(path, protocol=protocol, above=())
+    said = values.get("protocols", values.get("protocol", "rigorous"))
+    if protocol and said not in (protocol, [protocol]):
+        raise ConfigError(
+            f"{path} holds a study under {said}, not under {protocol}; leave --protocol out, or name another file"
+        )
+    return values
+
+
+def _resolved(path: Path, *, protocol: Protocol | None, above: tuple[Path, ...]) -> dict[str, Any]:
+    """What the file says under `protocol`, over what the file says that it is based on."""
+    if path.resolve() in above:
+        raise ConfigError(f"{path} is based on itself, by way of {', '.join(map(str, above))}")
+    content = _mapping(path)
+    under = {name: content.pop(name) for name in PROTOCOLS if name in content}
+    if under:
+        content |= _under(under, protocol or "rigorous", path=path)
+    if BASED_ON not in content:
+        return content
+    base = path.parent / str(content.pop(BASED_ON))
+    if not base.is_file():
+        raise ConfigError(
+            f"{path} is based on {base}, which is not there; a relative path is looked up from the file that names it"
+        )
+    return _resolved(base, protocol=protocol, above=(*above, path.resolve())) | content
+
+
+def _under(under: dict[Protocol, Any], protocol: Protocol, *, path: Path) -> dict[str, Any]:
+    said = under.get(protocol)
+    if not isinstance(said, dict):
+        raise ConfigError(f"{path}: expected keys and values under {protocol!r}; it has {', '.join(under)}")
+    return said
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    """The mapping in the YAML file `path` as it stands there."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

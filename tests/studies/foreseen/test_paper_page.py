@@ -23,12 +23,18 @@ def maker() -> ModuleType:
     return module
 
 
-def test_the_page_is_up_to_date(maker: ModuleType) -> None:
-    written = (ROOT / "docs" / "paper.md").read_text("utf-8")
-    assert written == maker.page(), "run: python docs/make_paper.py"
+def test_the_pages_are_up_to_date_and_no_other_lies_beside_them(maker: ModuleType) -> None:
+    made = maker.pages()
+    assert {place: place.read_text("utf-8") for place in made} == made, "run: python docs/make_paper.py"
+    assert set(maker.PLANS.iterdir()) == set(made) - {maker.PAGE}
 
 
-def test_every_study_of_the_paper_is_on_the_page(maker: ModuleType) -> None:
-    named = {entry.file for entry in maker.ENTRIES}
-    folders = ("paper", "pythia", "olmo")
-    assert named == {f"{one}/{path.name}" for one in folders for path in (ROOT / "studies" / one).glob("*.yaml")}
+def test_every_study_of_the_paper_and_its_twins_are_on_the_page_in_both_protocols(maker: ModuleType) -> None:
+    entries = [entry for suite in maker.SUITES for entry in suite.entries]
+    named = {file for entry in entries for file in entry.files.values()}
+    # Beginners' templates, and what makes the checkpoints of the others.
+    apart = {"own/pretrain.yaml", "own/trace.yaml", "own/steer.yaml"}
+    folders = ("paper", "pythia", "olmo", "own")
+    written = {f"{one}/{path.name}" for one in folders for path in (ROOT / "studies" / one).glob("*.yaml")}
+    assert named == written - apart
+    assert {len(entry.files) for entry in entries if entry.verb != "pretrain"} == {2}

@@ -32,7 +32,7 @@ def foresee_proxy_tuning(study: ProxyConfig, machine: Machine, *, hints: Hints) 
         for task in study.tasks
     ]
     loaded = series.count * series.shape.revision_bytes + sum(shape.revision_bytes for shape in held)
-    download = fetched + graders_bytes(study.tasks) if series.is_fetched else 0.0
+    download = (fetched if series.is_fetched else 0.0) + graders_bytes(study.tasks)
     return Bill(
         study=study.name,
         machine=machine,

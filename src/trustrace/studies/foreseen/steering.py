@@ -66,7 +66,9 @@ def foresee_steering(study: SteerConfig, machine: Machine, *, hints: Hints, sett
     targets = [shapes.of(hints.like or one.source) if hints.made_by is None else series.shape for one in study.targets]
     asked = list(passes(study, sources=series.count))
     texts = sum(_contrast_tokens(one, settings, study.seed) for one in study.contrasts)
-    fetched = _fetched(study, float(series.count * series.shape.revision_bytes), targets) if series.is_fetched else 0.0
+    fetched = graders_bytes([one.task for one in asked])
+    if series.is_fetched:
+        fetched += _models_bytes(study, float(series.count * series.shape.revision_bytes), targets)
     loaded = series.count * series.shape.revision_bytes + sum(one.revision_bytes for one in targets)
     dtype: StoredDtype = series.shape.stored if study.dtype == "auto" else study.dtype
     captured = series.count * reading_flops(series.shape, texts)
@@ -145,7 +147,7 @@ def _contrast_tokens(contrast: ContrastConfig, settings: Settings, seed: int) ->
     return found.tokens
 
 
-def _fetched(study: SteerConfig, sources: float, targets: list[Shape]) -> float:
+def _models_bytes(study: SteerConfig, sources: float, targets: list[Shape]) -> float:
     own = study.sources.source
     is_source = {own, f"{own}@main"} if study.sources.select == "all" else set()
     others = sum(
@@ -153,7 +155,7 @@ def _fetched(study: SteerConfig, sources: float, targets: list[Shape]) -> float:
         for one, shape in zip(study.targets, targets, strict=True)
         if f"{one.source}@{one.revision or 'main'}" not in is_source
     )
-    return sources + others + graders_bytes([*(one.task for one in study.contrasts), *study.general])
+    return sources + others
 
 
 def graders_bytes(tasks: Sequence[TaskConfig]) -> float:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from trustrace.core.errors import ConfigError
+from trustrace.core.measurements import Protocol
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.files import read_study, read_yaml
 from trustrace.studies.foreseen.bill import Bill
@@ -20,7 +21,15 @@ from trustrace.studies.tuning.config import FinetuneConfig
 from trustrace.training.config import PretrainConfig
 
 
-def foresee(study: Path, *, on: str, like: str | None = None, made_by: Path | None = None, settings: Settings) -> Bill:
+def foresee(
+    study: Path,
+    *,
+    on: str,
+    like: str | None = None,
+    made_by: Path | None = None,
+    protocol: Protocol | None = None,
+    settings: Settings,
+) -> Bill:
     """What the study in the YAML file `study` takes on a machine.
 
     Args:
@@ -28,25 +37,30 @@ def foresee(study: Path, *, on: str, like: str | None = None, made_by: Path | No
         on: See :func:`trustrace.studies.foreseen.machines.machine`.
         like: A known repository whose models have the shape of the study's.
         made_by: The pre-training file that makes the study's checkpoints.
+        protocol: Which one, of a file that holds a study in both protocols.
         settings: Where data sets are that must be read.
 
     Raises:
         ConfigError, ModelError, DataError: the study is of another kind, or something of it is not known.
     """
-    values = read_yaml(study)
+    values = read_yaml(study, protocol=protocol)
     where = machine(on)
     if "architecture" in values:
         return foresee_training(_pretraining(study), where, name=study.stem)
     hints = Hints(like=like, made_by=_pretraining(made_by) if made_by else None)
     match values.get("study", "trace"):
         case "trace":
-            return foresee_trace(read_study(study, TraceConfig), where, hints=hints, settings=settings)
+            return foresee_trace(
+                read_study(study, TraceConfig, protocol=protocol), where, hints=hints, settings=settings
+            )
         case "steer":
-            return foresee_steering(read_study(study, SteerConfig), where, hints=hints, settings=settings)
+            return foresee_steering(
+                read_study(study, SteerConfig, protocol=protocol), where, hints=hints, settings=settings
+            )
         case "proxy_tune":
-            return foresee_proxy_tuning(read_study(study, ProxyConfig), where, hints=hints)
+            return foresee_proxy_tuning(read_study(study, ProxyConfig, protocol=protocol), where, hints=hints)
         case "finetune":
-            return foresee_finetuning(read_study(study, FinetuneConfig), where, hints=hints)
+            return foresee_finetuning(read_study(study, FinetuneConfig, protocol=protocol), where, hints=hints)
     raise ConfigError(
         f"{study}: there is no kind of study called {values['study']!r}; there are trace, steer, finetune and proxy_tune"
     )
