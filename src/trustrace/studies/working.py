@@ -66,6 +66,7 @@ class Work:
         judging: How endpoint judges are asked, and what they may cost.
         progress: Told of finished units.
         forgiven: Errors that end a unit, and not the study.
+        fatal: Those among them that end the study all the same.
         down: Endpoints that are asked no more, and what their last answer was.
         finished: How many units are.
     """
@@ -76,6 +77,7 @@ class Work:
     judging: EndpointOptions | None
     progress: Progress
     forgiven: tuple[type[Exception], ...] = FAILURES
+    fatal: tuple[type[Exception], ...] = ()
     down: dict[str, str] = field(default_factory=dict)
     finished: int = field(init=False)
 
@@ -91,6 +93,8 @@ class Work:
         started = time.perf_counter()
         try:
             rows, beside = work()
+        except self.fatal:
+            raise
         except self.forgiven as error:
             self.ledger.fail(unit, error)
             if isinstance(error, EndpointDownError):

@@ -1,8 +1,7 @@
 """Fine-tuning: the baseline that steering has to be compared with, judged on the same items in the same way."""
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,10 +14,7 @@ from trustrace.evaluation.outcomes import Outcome
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.loading import load
 from trustrace.models.sources import open_source
-from trustrace.runs.identity import Unit
-from trustrace.runs.ledger import Ledger
-from trustrace.runs.manifest import environment
-from trustrace.studies.abilities import TaskConfig, open_task
+from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.evaluating import FAILURES, SAMPLES, require_success
 from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.settings import Settings
@@ -26,46 +22,27 @@ from trustrace.studies.steering.compute import SearchCompute, search_compute
 from trustrace.studies.tuning.config import FinetuneConfig
 from trustrace.studies.tuning.plan import Base, FinetunePlan, Tuning, plan_finetune
 from trustrace.studies.versions import PLAIN, Conventions, Version, rows_of, samples_of
+from trustrace.studies.working import Answer, Work, claimed
 from trustrace.training.tuning import RECORD, tune_checkpoint
 from trustrace.training.tuning_config import Budget
 
 TUNED = "tuned"
 """The folder of a run in which tuned models lie, each in a folder of its own."""
 
-Answer = tuple[list[Measurement], Mapping[str, bytes]]
-
 
 @dataclass(kw_only=True)
-class _Finetune:
-    """A fine-tuning study at work: what to do, where the results go, who is told."""
+class _Finetune(Work):
+    """A fine-tuning study at work."""
 
     plan: FinetunePlan
-    ledger: Ledger
-    settings: Settings
-    judging: EndpointOptions | None
-    progress: Progress
-    conventions: Conventions = field(init=False)
+    # A tuning whose loss is not finite is over; the others are not.
+    forgiven: tuple[type[Exception], ...] = (*FAILURES, RunError)
+    fatal: tuple[type[Exception], ...] = (DiskFullError,)
 
-    def __post_init__(self) -> None:
-        self.conventions = Conventions(protocol=self.plan.study.protocol, seed=self.plan.study.seed)
-
-    def attempt(self, unit: Unit, work: Callable[[], Answer]) -> None:
-        """Record what `work` gives as the answer of `unit`, or why it failed."""
-        started = time.perf_counter()
-        try:
-            rows, beside = work()
-        except DiskFullError:
-            raise
-        # A tuning whose loss is not finite is over; the others are not.
-        except (*FAILURES, RunError) as error:
-            self.ledger.fail(unit, error)
-        else:
-            self.ledger.finish(unit, rows, seconds=time.perf_counter() - started, files=beside)
-        done = sum(map(self.ledger.is_finished, self.plan.units))
-        self.progress(done, len(self.plan.units), "units")
-
-    def is_open(self, unit: Unit) -> bool:
-        return not self.ledger.is_finished(unit)
+    @property
+    def conventions(self) -> Conventions:
+        """What every row says of how it was asked."""
+        return Conventions(protocol=self.plan.study.protocol, seed=self.plan.study.seed)
 
     def folder(self, base: Base, tuning: Tuning) -> Path:
         """Where a tuned model lies."""
@@ -99,10 +76,8 @@ def run_finetune(
         ConfigError, DataError, ModelError, MissingExtraError: as for planning the study.
     """
     plan = plan_finetune(study, settings=settings)
-    with Ledger.open(out, study=study.model_dump(mode="json")) as ledger:
+    with claimed(out, plan, study=study.model_dump(mode="json")) as ledger:
         work = _Finetune(plan=plan, ledger=ledger, settings=settings, judging=judging, progress=progress)
-        ledger.forget_failures(plan.units)
-        ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
         try:
             for base in plan.bases:
                 _do(work, base)
@@ -115,14 +90,10 @@ def run_finetune(
 def _do(work: _Finetune, base: Base) -> None:
     """Everything that is done with one base, if anything is left to do."""
     pending = [unit for unit in work.plan.units_of(base) if work.is_open(unit)]
-    if not pending:
+    model = work.loaded(partial(_loaded, work, base), pending)
+    if model is None:
         return
-    try:
-        plain = _Plain(model=_loaded(work, base))
-    except FAILURES as error:
-        for unit in pending:
-            work.ledger.fail(unit, error)
-        return
+    plain = _Plain(model=model)
     for task in work.plan.study.asked:
         unit = work.plan.plain_unit(base, task)
         if work.is_open(unit):
@@ -171,7 +142,7 @@ def _as_it_is(work: _Finetune, plain: _Plain, task: TaskConfig) -> Answer:
 
 def _tested(work: _Finetune, plain: _Plain, model: LanguageModel, tuning: Tuning, task: TaskConfig) -> Answer:
     """The rows are the base's, done to which something was: as for a model that is told or steered."""
-    before, after = _outcomes(work, plain, task), _ask(work, model, task)
+    before, after = _outcomes(work, plain, task), work.ask(model, task)
     versions, dataset = (PLAIN, Version(vector=label_of(tuning))), f"{task.title}/test"
     outcomes = (*before, *after)
     rows = rows_of(plain.model, versions, outcomes, dataset, conventions=work.conventions, with_plain=False)
@@ -187,16 +158,8 @@ def label_of(tuning: Tuning) -> str:
 def _outcomes(work: _Finetune, plain: _Plain, task: TaskConfig) -> Sequence[Outcome]:
     """What the model as it is answers, asked once."""
     if task not in plain.outcomes:
-        plain.outcomes[task] = _ask(work, plain.model, task)
+        plain.outcomes[task] = work.ask(plain.model, task)
     return plain.outcomes[task]
-
-
-def _ask(work: _Finetune, model: LanguageModel, task: TaskConfig) -> Sequence[Outcome]:
-    study = work.plan.study
-    opened = open_task(
-        task, half="test", settings=work.settings, seed=study.seed, protocol=study.protocol, options=work.judging
-    )
-    return opened.run(model, batch_tokens=work.settings.batch_tokens, progress=work.progress)
 
 
 def _tuned(work: _Finetune, base: Base, plain: _Plain, tuning: Tuning) -> Answer:
@@ -294,19 +257,11 @@ def _fact(work: _Finetune, plain: _Plain, tuning: Tuning, fact: tuple[str, float
 
 
 def _conclude(work: _Finetune) -> None:
-    """Write what can be said of the study as it stands, finished or not."""
-    plan, ledger = work.plan, work.ledger
-    table = ledger.collect(plan.units)
-    ledger.write(
-        "manifest.json",
+    plan = work.plan
+    work.conclude(
+        plan.units,
         {
-            "study": plan.study.name,
-            "environment": environment() | {"device": work.settings.torch_device()},
-            "seed": plan.study.seed,
-            "rows": table.num_rows,
-            "units": {unit.folder: ledger.is_finished(unit) for unit in plan.units},
             "models": {one.checkpoint.key: one.checkpoint.commit for one in plan.bases},
             "lessons": {one.name: [len(one.exchanges), one.fingerprint] for one in plan.lessons.values()},
-            "failures": ledger.failures(plan.units),
         },
     )
