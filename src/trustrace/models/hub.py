@@ -1,13 +1,23 @@
 """Checkpoints that are revisions of a Hugging Face hub repository: listed against what is known of them, pinned, fetched, let go."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx2
-from huggingface_hub import CachedRevisionInfo, HfApi, HFCacheInfo, constants, scan_cache_dir, snapshot_download
+from huggingface_hub import (
+    CachedRevisionInfo,
+    HfApi,
+    HFCacheInfo,
+    RepoFile,
+    constants,
+    scan_cache_dir,
+    snapshot_download,
+)
 from huggingface_hub.errors import (
     CacheNotFound,
     GatedRepoError,
@@ -24,9 +34,11 @@ from trustrace.core.errors import CheckpointError
 from trustrace.models import families, weights
 from trustrace.models.families import Family
 from trustrace.models.quiet import quietly
+from trustrace.models.shelf import HubFile
 
 _UNREACHABLE = (OfflineModeIsEnabled, LocalEntryNotFoundError, httpx2.TransportError)
 _FEW = 5
+_SMALL = (weights.CONFIG, "generation_config.json", "*.py", *weights.TOKENIZER_FILES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +104,44 @@ class HubSource:
             files = snapshot_download(self.name, revision=pinned.commit, allow_patterns=patterns, dry_run=True)
         return sum(file.file_size or 0 for file in files if file.will_download)
 
+    def files(self, checkpoint: Checkpoint) -> tuple[HubFile, ...]:
+        """The files of a pinned `checkpoint` that are needed, weights among them, in one question to the hub.
+
+        Without a connection, those in the cache, where its weights are complete there.
+
+        Raises:
+            CheckpointError: the hub cannot be asked, or the checkpoint holds no weights.
+        """
+        with _explained(self.name, checkpoint.revision):
+            try:
+                tree = HfApi().list_repo_tree(self.name, recursive=True, revision=checkpoint.commit)
+                listed = [_hub_file(entry) for entry in tree if isinstance(entry, RepoFile)]
+            except _UNREACHABLE:
+                listed = _complete_in_cache(self.name, checkpoint.commit)
+                if not listed:
+                    raise
+        names = [file.name for file in listed]
+        patterns = [*_SMALL, *weights.weight_patterns(names, where=checkpoint.key)]
+        return tuple(file for file in listed if any(fnmatch.fnmatchcase(file.name, one) for one in patterns))
+
+    def fetch(self, checkpoint: Checkpoint, files: Sequence[HubFile], *, bar: type[Any], named: bool) -> Path:
+        """The snapshot of a pinned `checkpoint` with `files` in it; what is missing there is fetched.
+
+        Args:
+            checkpoint: Which.
+            files: Which of its files.
+            bar: A progress bar that is told of every chunk; what it raises ends the download, which leaves no half file.
+            named: Whether the revision's name is left in the cache too, for days without a connection.
+
+        Raises:
+            CheckpointError: a file cannot be fetched.
+        """
+        names = [file.name for file in files]
+        with _explained(self.name, checkpoint.revision):
+            if named:
+                HfApi().resolve_revision(self.name, revision=checkpoint.revision)
+            return Path(snapshot_download(self.name, revision=checkpoint.commit, allow_patterns=names, tqdm_class=bar))
+
     def fallback_tokenizer(self) -> tuple[str, Path] | None:
         """Name and folder of the tokenizer that the family names, or else that of ``main``.
 
@@ -113,7 +163,7 @@ class HubSource:
 
     def _patterns(self, checkpoint: Checkpoint, *, with_weights: bool) -> list[str]:
         """The files of `checkpoint` that are needed: a repository may hold the same weights several times over."""
-        patterns = [weights.CONFIG, "generation_config.json", "*.py", *weights.TOKENIZER_FILES]
+        patterns = [*_SMALL]
         if with_weights:
             patterns += weights.weight_patterns(_file_names(self.name, checkpoint.commit), where=checkpoint.key)
         return patterns
@@ -246,6 +296,25 @@ def _file_names(repository: str, commit: str) -> list[str]:
         return HfApi().list_repo_files(repository, revision=commit)
     except _UNREACHABLE:
         return _cached_names(repository, commit)
+
+
+def _hub_file(entry: RepoFile) -> HubFile:
+    large = entry.lfs
+    return HubFile(name=entry.path, size=entry.size, content=large.sha256 if large else entry.blob_id)
+
+
+def _complete_in_cache(repository: str, commit: str) -> list[HubFile]:
+    """The files of a revision in the cache, whose blobs are named by their hashes; none where weights are missing."""
+    revision = _cached(repository).get(commit)
+    if revision is None:
+        return []
+    try:
+        weights.weight_files(revision.snapshot_path)
+    except CheckpointError:
+        return []
+    return [
+        HubFile(name=file.file_name, size=file.size_on_disk, content=file.blob_path.name) for file in revision.files
+    ]
 
 
 def _has_weights(names: list[str]) -> bool:

@@ -1,0 +1,220 @@
+"""What a stream has brought to the disk, or has asked room for: never more than its budget, and nothing that was there before it."""
+
+import fcntl
+import json
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from trustrace.core.errors import CheckpointError, ConfigError
+from trustrace.models.shelf import HubFile, Shelf
+
+SPARE = 1 << 27
+"""Bytes that are left free on the disk: results are written, too."""
+
+JOURNALS = Path(".locks", "trustrace")
+"""The folder in the hub's cache where streams write down what they bring, so that what is left of a killed one can go."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What one checkpoint takes.
+
+    Attributes:
+        commit: The checkpoint's.
+        files: Its files.
+        links: Those of its places on the shelf that were empty before.
+    """
+
+    commit: str
+    files: tuple[HubFile, ...]
+    links: tuple[Path, ...]
+
+    @property
+    def contents(self) -> frozenset[str]:
+        """The hashes of its files."""
+        return frozenset(file.content for file in self.files)
+
+
+class Holdings:
+    """The claims of one stream on one shelf. Whoever calls sees to it that only one thread does at a time.
+
+    Room is taken before anything is fetched: the footprint of a checkpoint's missing files, each content once. It is given back when
+    the checkpoint goes, but for contents that another claim still has.
+    """
+
+    def __init__(self, shelf: Shelf, *, budget: int | None, keep: bool) -> None:
+        """Take over what killed streams left on `shelf`.
+
+        Args:
+            shelf: The repository's place in the cache.
+            budget: Bytes; None is what the disk has.
+            keep: Whether what is brought stays when its claim ends.
+        """
+        self._shelf, self._budget, self._keep = shelf, budget, keep
+        self._claims: dict[str, Claim] = {}
+        self._journal = _Journal(shelf)
+        self._sizes: dict[str, int] = dict(self._journal.inherited)
+
+    @property
+    def held(self) -> int:
+        """Bytes that are taken."""
+        return sum(self._sizes.values())
+
+    def close(self) -> None:
+        """Write no more; what is still held stays, and belongs to no stream any longer."""
+        self._journal.close()
+
+    def claim(self, commit: str, files: Sequence[HubFile], *, name: str) -> bool:
+        """Take the room for a checkpoint; False where other claims have to go first.
+
+        Raises:
+            ConfigError: the checkpoint is larger than the whole budget.
+            CheckpointError: the disk has no room for it.
+        """
+        if not self._claims:
+            self._let_go_of_leftovers(commit, keeping={file.content for file in files})
+        missing = {file.content: file for file in files if self._is_to_be_brought(file)}
+        wanted = sum(file.footprint for file in missing.values())
+        alone = sum({file.content: file.footprint for file in files if self._is_ours(file, missing)}.values())
+        if self._budget is not None and alone > self._budget:
+            raise ConfigError(
+                f"{name}: {_size(alone)} on the disk, more than the budget of {_size(self._budget)}; "
+                f"raise the budget to {_size(alone)}, or to {_size(2 * alone)} for the next one to be fetched meanwhile"
+            )
+        if self._budget is not None and self.held + wanted > self._budget:
+            return False
+        if not self._fits_the_disk(wanted):
+            if self._claims:
+                return False
+            raise CheckpointError(
+                f"{name}: {_size(wanted)} are to be fetched, but the disk of {self._shelf.cache} has no room for them "
+                f"and {_size(SPARE)} beside; free some, or set HF_HOME to another disk"
+            )
+        self._take(commit, files, missing)
+        return True
+
+    def release(self, commit: str, *, is_complete: bool = True) -> None:
+        """End a claim: the files leave the disk, but for what was there before, and what another claim or revision uses.
+
+        Where files are kept, those of a checkpoint that is complete stay, and belong to no stream any longer.
+        """
+        claim = self._claims.pop(commit)
+        needed = {content for other in self._claims.values() for content in other.contents}
+        ours = {content for content in claim.contents if content in self._sizes}
+        if not (self._keep and is_complete):
+            links = {self._shelf.link(commit, file.name) for file in claim.files if file.content in ours}
+            self._shelf.remove(links=links | set(claim.links), contents=ours - needed)
+        self._forget(ours - needed)
+
+    def discard(self, commit: str, file: HubFile) -> bool:
+        """Remove one file that is not what the hub lists; False where it was there before, and is not ours to remove."""
+        if file.content not in self._sizes:
+            return False
+        self._shelf.remove(links=[self._shelf.link(commit, file.name)], contents=[file.content])
+        return True
+
+    def _take(self, commit: str, files: Sequence[HubFile], missing: Mapping[str, HubFile]) -> None:
+        links = [self._shelf.link(commit, file.name) for file in files]
+        links.append(self._shelf.tree(commit))
+        fresh = tuple(link for link in links if not link.exists())
+        self._claims[commit] = Claim(commit=commit, files=tuple(files), links=fresh)
+        self._sizes |= {content: file.footprint for content, file in missing.items()}
+        self._write()
+
+    def _is_to_be_brought(self, file: HubFile) -> bool:
+        return file.content not in self._sizes and not self._shelf.blob(file.content).exists()
+
+    def _is_ours(self, file: HubFile, missing: Mapping[str, HubFile]) -> bool:
+        return file.content in self._sizes or file.content in missing
+
+    def _fits_the_disk(self, wanted: int) -> bool:
+        """Room for `wanted`, for what is promised and not fetched yet, and to spare."""
+        promised = sum(size for content, size in self._sizes.items() if not self._shelf.blob(content).exists())
+        free = shutil.disk_usage(_existing(self._shelf.cache)).free
+        return not wanted or wanted + promised + SPARE <= free
+
+    def _let_go_of_leftovers(self, commit: str, *, keeping: set[str]) -> None:
+        """With no claim open, whatever is held was left by streams that were killed: it goes, but for what comes next."""
+        if not self._sizes:
+            return
+        next_ones = self._shelf.link(commit, "")
+        links = {link for link in self._shelf.root.glob("snapshots/**/*") if _points_at(link, self._sizes)}
+        left = self._sizes.keys() - keeping
+        self._shelf.remove(links={link for link in links if next_ones not in link.parents}, contents=left)
+        self._forget(left)
+
+    def _forget(self, contents: Iterable[str]) -> None:
+        for content in contents:
+            del self._sizes[content]
+        self._write()
+
+    def _write(self) -> None:
+        """What is to be kept is nobody's to take over."""
+        self._journal.write({} if self._keep else self._sizes)
+
+
+class _Journal:
+    """A file that says what its stream has brought, locked while the stream lives; those of dead streams are taken over."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        folder = shelf.cache / JOURNALS
+        folder.mkdir(parents=True, exist_ok=True)
+        self.inherited = dict(_inherited(folder, shelf.root.name))
+        self._path = folder / f"{shelf.root.name}.{uuid.uuid4().hex[:12]}.json"
+        self._lock = _locked(self._path.with_suffix(".lock"))
+        self.write(self.inherited)
+
+    def write(self, sizes: Mapping[str, int]) -> None:
+        scratch = self._path.with_suffix(".part")
+        scratch.write_text(json.dumps(sizes), encoding="utf-8")
+        scratch.replace(self._path)
+
+    def close(self) -> None:
+        """Nothing is left behind where nothing is held."""
+        if self._path.is_file() and self._path.read_text("utf-8") == "{}":
+            self._path.unlink()
+            self._path.with_suffix(".lock").unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+
+
+def _inherited(folder: Path, repository: str) -> Iterator[tuple[str, int]]:
+    """What streams of the same repository wrote down that live no more; their journals are gone afterwards."""
+    for path in sorted(folder.glob(f"{repository}.*.json")):
+        lock = _locked(path.with_suffix(".lock"))
+        if lock is None:
+            continue
+        with lock:
+            yield from json.loads(path.read_text("utf-8")).items()
+            path.unlink()
+            path.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """The file at `path`, locked until it is closed or the process ends; None where another process has it."""
+    lock = path.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
+
+
+def _points_at(link: Path, contents: Iterable[str]) -> bool:
+    return link.is_symlink() and link.readlink().name in contents
+
+
+def _existing(folder: Path) -> Path:
+    """The nearest folder above that is there."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _size(count: int) -> str:
+    units = ["B", "kB", "MB", "GB", "TB"]
+    power = min(len(units) - 1, max(0, (len(str(count)) - 1) // 3))
+    return f"{count / 1000**power:.3g} {units[power]}"

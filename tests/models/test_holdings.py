@@ -1,0 +1,112 @@
+"""The account of a stream: room is taken before, given back after, and shared contents go with the last who needs them."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trustrace.core.errors import ConfigError
+from trustrace.models.holdings import Holdings
+from trustrace.models.shelf import BLOCK, HubFile, Shelf
+
+
+def file(content: str, *, size: int = BLOCK, name: str = "") -> HubFile:
+    return HubFile(name=name or content, size=size, content=content)
+
+
+def put(shelf: Shelf, commit: str, *files: HubFile) -> None:
+    """What the hub's client would leave there."""
+    for one in files:
+        blob, link = shelf.blob(one.content), shelf.link(commit, one.name)
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(b"x" * one.size)
+        link.symlink_to(blob)
+
+
+@contextmanager
+def opened(shelf: Shelf, *, budget: int | None = None) -> Iterator[Holdings]:
+    with closing(Holdings(shelf, budget=budget, keep=False)) as holdings:
+        yield holdings
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(cache=tmp_path, repository="somebody/model")
+
+
+def test_a_content_that_another_claim_waits_for_stays_before_it_has_a_link(shelf: Shelf) -> None:
+    with opened(shelf) as holdings:
+        assert holdings.claim("first", [file("shared"), file("own")], name="first")
+        put(shelf, "first", file("shared"), file("own"))
+        assert holdings.claim("second", [file("shared"), file("other")], name="second")
+        holdings.release("first")
+        assert shelf.blob("shared").exists()
+        assert not shelf.blob("own").exists()
+        put(shelf, "second", file("other"))
+        holdings.release("second")
+        assert not shelf.blob("shared").exists()
+        assert holdings.held == 0
+
+
+def test_a_shared_content_takes_room_once(shelf: Shelf) -> None:
+    with opened(shelf, budget=6 * BLOCK) as holdings:
+        assert holdings.claim("first", [file("shared"), file("own")], name="first")
+        assert holdings.claim("second", [file("shared"), file("other")], name="second")
+        assert not holdings.claim("third", [file("shared"), file("more")], name="third")
+        holdings.release("first")
+        assert holdings.claim("third", [file("shared"), file("more")], name="third")
+
+
+def test_a_content_of_another_revision_stays_when_its_claim_ends(shelf: Shelf) -> None:
+    with opened(shelf) as holdings:
+        assert holdings.claim("first", [file("shared")], name="first")
+        put(shelf, "first", file("shared"))
+        shelf.link("somebody", "").mkdir(parents=True)
+        shelf.link("somebody", "file").symlink_to(shelf.blob("shared"))
+        holdings.release("first")
+        assert shelf.link("somebody", "file").read_bytes()
+        assert not shelf.link("first", "shared").is_symlink()
+
+
+def test_what_was_there_before_takes_no_room_and_stays(shelf: Shelf) -> None:
+    put(shelf, "first", file("old", size=100 * BLOCK))
+    with opened(shelf, budget=2 * BLOCK) as holdings:
+        assert holdings.claim("first", [file("old", size=100 * BLOCK), file("new")], name="first")
+        put(shelf, "first", file("new"))
+        holdings.release("first")
+        assert shelf.link("first", "old").is_file()
+        assert not shelf.link("first", "new").exists()
+
+
+def test_what_can_never_fit_is_refused_and_what_can_waits(shelf: Shelf) -> None:
+    with opened(shelf, budget=4 * BLOCK) as holdings:
+        with pytest.raises(ConfigError, match=r"m@first: 20.5 kB on the disk, more than the budget of 16.4 kB"):
+            holdings.claim("first", [file("large", size=4 * BLOCK)], name="m@first")
+        assert holdings.claim("second", [file("one")], name="m@second")
+        assert not holdings.claim("third", [file("two", size=3 * BLOCK)], name="m@third")
+
+
+@settings(deadline=None)
+@given(
+    checkpoints=st.lists(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=4, unique=True), max_size=12),
+    data=st.data(),
+)
+def test_whatever_comes_and_goes_the_account_is_the_sum_of_the_claims(
+    checkpoints: list[list[str]], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shelf = Shelf(cache=tmp_path_factory.mktemp("cache"), repository="somebody/model")
+    with opened(shelf, budget=12 * BLOCK) as holdings:
+        open_claims: dict[str, set[str]] = {}
+        for number, contents in enumerate(checkpoints):
+            if holdings.claim(str(number), [file(one) for one in contents], name=str(number)):
+                open_claims[str(number)] = set(contents)
+            while open_claims and data.draw(st.booleans()):
+                gone = data.draw(st.sampled_from(sorted(open_claims)))
+                holdings.release(gone)
+                del open_claims[gone]
+            held = set().union(*open_claims.values())
+            assert holdings.held == 2 * BLOCK * len(held) <= 12 * BLOCK
