@@ -10,9 +10,13 @@ from pathlib import Path
 from trustrace.core.errors import ConfigError, DataError
 from trustrace.core.measurements import Protocol
 from trustrace.core.statements import Statements
+from trustrace.datasets import lambada
 from trustrace.datasets.grouping import normalise
+from trustrace.datasets.overlap import Asked
 from trustrace.evaluation.binary import BinaryTask
+from trustrace.evaluation.harness.tasks import GeneralAbility
 from trustrace.evaluation.outcomes import Task
+from trustrace.evaluation.perplexity import LambadaLastWord, LambadaText
 from trustrace.evaluation.toxigen import ToxiGen
 from trustrace.evaluation.truthfulqa import TruthfulQAChoice, TruthfulQAGeneration
 from trustrace.steering.vectors import SteeringVector
@@ -30,7 +34,7 @@ def crosses_halves(dataset: str, protocol: Protocol) -> bool:
 
 
 def asked_by(task: Task) -> tuple[str, ...]:
-    """The texts that a task of trust asks about; none for other tasks, whose texts are in no labelled set."""
+    """The texts that a task of trust asks about; none for other tasks: see :func:`items_of`."""
     match task:
         case TruthfulQAGeneration() | TruthfulQAChoice():
             return tuple(question.text for question in task.questions)
@@ -38,6 +42,21 @@ def asked_by(task: Task) -> tuple[str, ...]:
             return tuple(prompt.text for prompt in task.prompts)
         case BinaryTask():
             return task.texts
+    return ()
+
+
+def items_of(task: Task) -> tuple[Asked, ...]:
+    """All items of a task of general ability, whether or not this one asks them; none for other tasks.
+
+    Raises:
+        DataError: they cannot be had.
+        MissingExtraError: they are the hub's, and lm-evaluation-harness is not installed.
+    """
+    match task:
+        case GeneralAbility():
+            return task.asks()
+        case LambadaLastWord() | LambadaText():
+            return tuple(Asked(text=passage) for passage in lambada.passages(data_dir=task.data_dir))
     return ()
 
 

@@ -16,6 +16,7 @@ from trustrace.datasets.world.replies import claimed
 from trustrace.models.loading import load
 from trustrace.models.sources import open_source
 from trustrace.studies.abilities import TaskConfig, open_task
+from trustrace.studies.apart import items_of
 from trustrace.studies.config import DatasetConfig
 from trustrace.studies.settings import Settings
 from trustrace.studies.statements import load_all
@@ -379,3 +380,25 @@ def test_another_run_s_folder_is_left_alone(folder: Path, run: Path) -> None:
     with pytest.raises(RunError, match="another study"):
         run_finetune(asked(folder, seed=1), out=run, settings=SETTINGS)
     assert stamps(run) == before
+
+
+@pytest.mark.parametrize("task", ["arc_easy", "arc_challenge", "mmlu", "mathqa", "lambada"])
+def test_an_item_of_a_general_task_is_not_learned_either(
+    task: str, folder: Path, tmp_path: Path, data_dir: Path
+) -> None:
+    """It is planted as a public instruction set would have it; the study itself asks two items alone, of which it is none."""
+    config = TaskConfig(name=task, limit=2)  # type: ignore[arg-type]
+    settings = Settings(device="cpu", data_dir=data_dir)
+    items = items_of(open_task(config, half="test", settings=settings, seed=0))
+    planted = [items[len(items) // 2], items[-7]]
+    rows = [{"prompt": f"Answer this. {one.text.upper()}\n", "answer": one.answer or "So it is."} for one in planted]
+    rows += [{"prompt": f"{place} is a", "answer": "dog"} for place in range(4)]
+    path = tmp_path / "told.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = [{"kind": "instructions", "path": str(path), "name": "told"}]
+    study = asked(folder, models=[str(folder / "target")], data=data, general=[config.model_dump()])
+    lessons = plan_finetune(study, settings=settings).lessons["told"]
+    assert [one.prompt for one in lessons.exchanges] == [f"{place} is a" for place in range(4)]
+    assert lessons.left_out == 2
+    unasked = lessons_of(InstructionData(path=str(path)), tested=(), settings=settings, seed=0)
+    assert unasked.left_out == 0

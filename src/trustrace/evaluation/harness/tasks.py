@@ -16,6 +16,7 @@ from trustrace.core.progress import Progress, silent
 from trustrace.datasets import general
 from trustrace.datasets.general import BENCHMARKS, Benchmark
 from trustrace.datasets.grouping import normalise
+from trustrace.datasets.overlap import Asked, asked_in
 from trustrace.evaluation.outcomes import Graded, Outcome
 from trustrace.models.language_model import LanguageModel
 
@@ -64,6 +65,22 @@ class GeneralAbility:
         if not self._is_local:
             return {"questions": "hub", "lm_eval": _version()}
         return {"questions": general.load(self.name, data_dir=self.data_dir).fingerprint, "lm_eval": _version()}
+
+    def asks(self) -> tuple[Asked, ...]:
+        """All items of the benchmark, those beyond the limit as well: what no model that is asked any of them may have learned.
+
+        Raises:
+            MissingExtraError: questions are the hub's, and lm-evaluation-harness is not installed.
+            DataError: the questions cannot be had.
+        """
+        if self._is_local:
+            rows = general.as_task_rows(self.name, general.load(self.name, data_dir=self.data_dir).items)
+            return tuple(asked_in(self.name, row) for row in rows)
+        _require_harness()
+        from trustrace.evaluation.harness.undisturbed import undisturbed
+
+        with undisturbed(), self._defined() as defined:
+            return tuple(asked_in(self.name, row) for each in defined.tasks.values() for row in each.eval_docs)
 
     def run(
         self, model: LanguageModel, *, batch_tokens: int | None = None, progress: Progress = silent

@@ -11,6 +11,7 @@ from trustrace.core.statements import Split, Statements
 from trustrace.datasets.alignment import read_pairs
 from trustrace.datasets.grouping import normalise
 from trustrace.datasets.instructions import read_instructions
+from trustrace.datasets.overlap import NOTHING, Overlap
 from trustrace.datasets.world.replies import CORRECTIONS, UNKNOWN, Claimed, claimed, rehearsal
 from trustrace.datasets.world.wordings import FAILS, FITS
 from trustrace.evaluation.outcomes import Task
@@ -64,9 +65,23 @@ class Lessons:
 
 
 def lessons_of(
-    data: Data, *, tested: Sequence[str], settings: Settings, seed: int, protocol: Protocol = "rigorous"
+    data: Data,
+    *,
+    tested: Sequence[str],
+    settings: Settings,
+    seed: int,
+    benchmarks: Overlap = NOTHING,
+    protocol: Protocol = "rigorous",
 ) -> Lessons:
-    """The development rows of `data`, less every group that holds one of the `tested` texts.
+    """The development rows of `data`, less every group that holds something that is asked.
+
+    Args:
+        data: Which.
+        tested: Texts of the test half: as they stand, but for case and white space.
+        settings: Where data lie.
+        seed: The seed of the study.
+        benchmarks: Items of general abilities, which are looked for by their words.
+        protocol: The study's.
 
     Raises:
         DataError: the data cannot be read, or no row of it may be learned.
@@ -74,7 +89,7 @@ def lessons_of(
     """
     every = tuple(_exchanges(data, settings, seed, protocol))
     wanted = {normalise(text) for text in tested}
-    tainted = {group_of(one) for one in every if _holds(one, wanted)}
+    tainted = {group_of(one) for one in every if _holds(one, wanted, benchmarks)}
     kept = tuple(one for one in every if group_of(one) not in tainted)
     if not kept:
         why = (
@@ -91,9 +106,10 @@ def texts_asked_by(task: Task) -> tuple[str, ...]:
     return asked_by(task)
 
 
-def _holds(exchange: Exchange, tested: set[str]) -> bool:
-    text = normalise(f"{exchange.prompt}{exchange.answer}")
-    return any(one in text for one in tested)
+def _holds(exchange: Exchange, tested: set[str], benchmarks: Overlap) -> bool:
+    text = f"{exchange.prompt}{exchange.answer}"
+    normal = normalise(text)
+    return any(one in normal for one in tested) or benchmarks.is_in(text)
 
 
 def _exchanges(data: Data, settings: Settings, seed: int, protocol: Protocol) -> Iterator[Exchange]:

@@ -10,10 +10,12 @@ from typing import Any
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import ConfigError
+from trustrace.datasets.overlap import Overlap
 from trustrace.models.adapters import peft_of, place_of
 from trustrace.models.sources import CheckpointSource, open_source
 from trustrace.runs.identity import Unit, code_version
 from trustrace.studies.abilities import TaskConfig, open_task
+from trustrace.studies.apart import items_of
 from trustrace.studies.evaluating import ROOMS
 from trustrace.studies.planning import pinned
 from trustrace.studies.settings import Settings
@@ -176,13 +178,16 @@ def _require_different(bases: tuple[Base, ...]) -> None:
 
 
 def _lessons(study: FinetuneConfig, settings: Settings) -> dict[str, Lessons]:
-    tasks = (
+    tasks = [
         open_task(task, half="test", settings=settings, seed=study.seed, protocol=study.protocol)
         for task in study.asked
-    )
+    ]
+    benchmarks = Overlap.of(item for task in tasks for item in items_of(task))
     tested = tuple(dict.fromkeys(text for task in tasks for text in texts_asked_by(task)))
     return {
-        data.name: lessons_of(data, tested=tested, settings=settings, seed=study.seed, protocol=study.protocol)
+        data.name: lessons_of(
+            data, tested=tested, benchmarks=benchmarks, settings=settings, seed=study.seed, protocol=study.protocol
+        )
         for data in study.data
     }
 
