@@ -91,6 +91,48 @@ def test_a_merged_matrix_is_the_textbook_s(base: Path, adapter: Path) -> None:
     assert (after - before).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "olmo2"])
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
+def test_merged_weights_are_the_float32_sum_rounded_once(family: str, stored: str, tmp_path: Path) -> None:
+    """The sum by hand, W + (alpha / rank) B A in float32; adding in bfloat16, as peft would by itself, gives other bits."""
+    folder = tiny.save(tmp_path / "base", family)
+    if stored == "bfloat16":
+        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(folder)
+    source = open_source(str(folder))
+    model = load(source, source.checkpoints()[0], dtype="float32")
+    adapted = attach(model, LORA, seed=0)
+    with torch.no_grad():
+        for name, weight in model.module.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.02, generator=torch.Generator().manual_seed(len(name)))
+    save(adapted, tmp_path / "lora", base=str(folder), revision=None)
+    whole, half, auto = (loaded_in(tmp_path / "lora", dtype) for dtype in ("float32", "bfloat16", "auto"))
+    plain = loaded_in(folder, "bfloat16")
+    parts, before = load_file(tmp_path / "lora" / WEIGHTS), loaded_in(folder, "float32").state_dict()
+    changed = 0
+    for name, value in whole.state_dict().items():
+        a = parts.get(f"base_model.model.{name.removesuffix('.weight')}.lora_A.weight")
+        if a is not None:
+            b = parts[f"base_model.model.{name.removesuffix('.weight')}.lora_B.weight"]
+            product = LORA.alpha / LORA.rank * (b @ a)
+            expected = before[name] + (product.T if family == "gpt2" else product)
+            torch.testing.assert_close(value, expected, rtol=0, atol=1e-7)
+            in_half = before[name].bfloat16() + (expected - before[name]).bfloat16()
+            changed += int((in_half != value.bfloat16()).sum())
+        assert torch.equal(half.state_dict()[name], value.bfloat16()), name
+    assert changed > 0
+    assert auto.dtype == getattr(torch, stored)
+    assert half.config.dtype == half.dtype == torch.bfloat16
+    assert {name: one.dtype for name, one in half.named_buffers()} == {
+        name: one.dtype for name, one in plain.named_buffers()
+    }
+
+
+def loaded_in(folder: Path, dtype: str) -> Any:
+    source = open_source(str(folder))
+    return load(source, source.checkpoints()[0], dtype=dtype).module
+
+
 def test_the_folder_holds_adapter_weights_alone_and_says_what_it_is(base: Path, adapter: Path) -> None:
     assert all("lora_" in name for name in load_file(adapter / WEIGHTS))
     assert not (adapter / "model.safetensors").exists()

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
@@ -160,8 +161,23 @@ def open_adapter(folder: Path, base: object) -> AdapterSource:
     )
 
 
-def merged(module: PreTrainedModel, folder: Path) -> PreTrainedModel:
+def merging_dtype(folder: Path, wanted: torch.dtype | None) -> torch.dtype | None:
+    """What to read the weights in `folder` as, so that an adapter can be merged into them before anything is rounded."""
+    if wanted is None or not (folder / _INSIDE).is_dir():
+        return wanted
+    return torch.promote_types(wanted, torch.float32)
+
+
+def merged(module: PreTrainedModel, folder: Path, *, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """`module` with the adapter in `folder/adapter` merged into it; as it is where there is none.
+
+    An adapter's changes are small beside the weights, and in half precision many would be lost in adding. So the sum is in float32 or better,
+    and rounded once.
+
+    Args:
+        module: The base, as :func:`merging_dtype` says.
+        folder: Where the two lie.
+        dtype: What the merged weights are rounded to; what `module` came in if not given.
 
     Raises:
         CheckpointError: the adapter belongs to a model of another shape.
@@ -171,7 +187,8 @@ def merged(module: PreTrainedModel, folder: Path) -> PreTrainedModel:
     if not place.is_dir():
         return module
     peft = peft_of("opening an adapter")
-    place = place.resolve()
+    place, rounded = place.resolve(), dtype or module.dtype
+    _cast_(module, torch.promote_types(module.dtype, torch.float32))
     with calmly(), quietly():
         try:
             adapted = peft.PeftModel.from_pretrained(module, str(place))
@@ -183,8 +200,17 @@ def merged(module: PreTrainedModel, folder: Path) -> PreTrainedModel:
                 f"{place}: the adapter does not fit its base, which is of another shape: {str(error).splitlines()[0]}; "
                 "open it on the model that it was trained on"
             ) from error
+    _cast_(whole, rounded)
     # Peft froze them; a checkpoint that was loaded can be trained on.
     return whole.requires_grad_(True)
+
+
+def _cast_(module: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Weights alone: transformers keeps buffers, such as the frequencies of rotary embeddings, in float32 whatever the weights are in."""
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.data = weight.data.to(dtype)
+    module.config.dtype = dtype
 
 
 def peft_of(purpose: str) -> Any:
