@@ -56,14 +56,18 @@ def _log_spaced(series: tuple[Checkpoint, ...], n: int) -> tuple[Checkpoint, ...
     """For each of n evenly spaced marks the checkpoint nearest to it in log(1 + progress); two marks may share one."""
     if len(series) <= n:
         return series
-    marks = _progress(series)
+    marks = log_progress(series)
     targets = [marks[-1]] if n == 1 else [marks[0] + (marks[-1] - marks[0]) * i / (n - 1) for i in range(n)]
     nearest = {min(range(len(marks)), key=lambda i: (abs(marks[i] - target), i)) for target in targets}
     return tuple(series[i] for i in sorted(nearest))
 
 
-def _progress(series: tuple[Checkpoint, ...]) -> list[float]:
-    """log(1 + progress), where progress is tokens if all have them, else steps; ``main`` of unknown place stands just behind the last."""
+def log_progress(series: Sequence[Checkpoint]) -> list[float]:
+    """log(1 + progress), where progress is tokens if all have them, else steps; ``main`` of unknown place stands just behind the last.
+
+    Raises:
+        ConfigError: a checkpoint has neither.
+    """
     for field in ("tokens_seen", "step"):
         known = [getattr(one, field) for one in series]
         if known[-1] is None and len(known) > 1 and known[-2] is not None:
