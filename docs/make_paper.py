@@ -9,7 +9,7 @@ from trustrace.studies.files import PROTOCOLS
 from trustrace.studies.foreseen.bill import Bill, size
 from trustrace.studies.foreseen.machines import assumed, machine
 from trustrace.studies.foreseen.studies import foresee
-from trustrace.studies.paper.compare import markdown_table
+from trustrace.studies.paper.page import markdown_table
 from trustrace.studies.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -68,10 +68,21 @@ trustrace paper compare runs/amber-steer-ckpt179 safe=runs/amber-safe runs/amber
 ```
 
 lays the tables of any runs beside tables 1 and 2, cell by cell: the paper's value, ours with its interval and n, and whether the former
-lies within the latter. `full=RUN`, `lora=RUN` and `safe=RUN` say whose the unsteered rows of a run are. Accuracies of probes stand
-beside the ranges of figures 8 to 12, and findings beside the same sentence about ours. What no run holds is listed as missing. The
-paper gives neither the number of items nor an interval. A run of other models is compared all the same, and the page says that its
-values do not compare.
+lies within the latter. Every run, model and protocol that holds a cell is listed, by name. A steered cell is of the vector that won on the
+development half, for its contrast; the line says of which checkpoint it is, at which site and strength, and by what it won. Of vectors of
+earlier checkpoints `ckpt_179` alone competes where there is one. `full=RUN`, `lora=RUN` and `safe=RUN` say whose the unsteered rows of a
+run are.
+
+Accuracies of probes stand beside the ranges of figures 8 to 12. Of the other figures no numbers are known here: what they show stands as a
+sentence beside ours, for each run, protocol, model and data set on its own, with a verdict. It *agrees* where our whole 95 % interval lies
+on the claimed side, *disagrees* where all of it lies on the other, and *cannot be told* otherwise. A claim about blocks is judged by the
+shapes that the trace itself found: at least half of the blocks must show it and none the contrary. "Perplexity hardly moves" is taken for
+less than 5 % (figure 4), and "abilities are kept" for a loss below 0.02 (figure 6): these two bounds are ours. Strengths in another unit
+than the paper's, standard deviations of projections, are not laid beside figure 4, and the page says so.
+
+What no run holds is listed as missing; where there is nothing at all, the command says so and fails. The paper gives neither the number of
+items nor an interval. A run of other models is compared all the same, and the page says that its values do not compare. With `--out
+FILE.csv` cells, ranges and findings are lines of one table, with interval, n, run and protocol.
 
 ## What they take
 

@@ -27,14 +27,15 @@ def compare(
     """Lay tables, figures and findings of RUNS beside those of the paper, cell by cell."""
     from trustrace.cli.view import say
     from trustrace.studies.paper.compare import compare as beside_the_paper
+    from trustrace.studies.paper.page import as_csv, as_markdown
 
     found = beside_the_paper(runs)
-    text = found.as_csv() if out and out.suffix == ".csv" else found.as_markdown()
+    text = as_csv(found) if out and out.suffix == ".csv" else as_markdown(found)
     if out is None:
         return say(text)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
-    return say(f"comparison: {out}; {len(found.rows())} cells, {sum(one.row is None for one in found.cells)} missing")
+    return say(f"comparison: {out}; numbers in cells: {len(found.present)}, findings: {len(found.findings)}")
 
 
 def show_forecast(

@@ -19,7 +19,7 @@ from trustrace.core.measurements import Measurement
 from trustrace.runs.identity import canonical_json
 from trustrace.runs.table import read_table
 from trustrace.studies.abilities import TaskConfig
-from trustrace.studies.steering.relations import CHOSEN
+from trustrace.studies.steering.chosen import Chosen, best, chosen_in
 
 TEST = "/test"
 CHANGE, P_VALUE = "_change", "_change_p"
@@ -196,7 +196,7 @@ def _read(folder: Path, *, every: bool) -> _Run:
     records = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("units/*/record.json"))]
     if not tested:
         raise RunError(f"{folder}: none of its numbers is of the test half; finish the run first")
-    won = _won(folder, study, every_row) if study.get("study") == "steer" and not every else None
+    won = _won(folder, every_row) if study.get("study") == "steer" and not every else None
     return _Run(folder=folder, rows=tested, items=_items(study, records), won=won)
 
 
@@ -214,39 +214,12 @@ def _items(study: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> di
     return found
 
 
-def _won(folder: Path, study: Mapping[str, Any], rows: Sequence[Measurement]) -> frozenset[tuple[str, str, str, float]]:
+def _won(folder: Path, rows: Sequence[Measurement]) -> frozenset[tuple[str, str, str, float]]:
     """Of each target and contrast, the setting that was best on the development half, among vectors and among controls."""
-    values = {
-        (row.checkpoint, row.dataset, row.quantity, row.method, row.vector, row.site, row.alpha): row for row in rows
-    }
-    candidates: dict[tuple[str, str, str], list[tuple[float, tuple[str, str, str, float]]]] = {}
-    for path in sorted(folder.glob(f"units/search-*/{CHOSEN}")):
-        record = json.loads((path.parent / "record.json").read_text("utf-8"))
-        searched = json.loads(path.read_text("utf-8"))
-        (quantity, method), (target, _) = record["inputs"]["quantity"], record["inputs"]["target"]
-        options = {name: one for name, one in record["inputs"]["task"].items() if name in TaskConfig.model_fields}
-        dataset = f"{TaskConfig.read(options, where=str(path)).title}/development"
-        for vector, site, alpha in searched["chosen"]:
-            row = _first(values, (target, dataset, quantity, method), (vector, site, alpha))
-            if row is not None:
-                sign = 1.0 if searched["better"] == "lower" else -1.0
-                contrast = vector.partition(":")[2].partition("@")[0]
-                place = (target, contrast, row.role)
-                candidates.setdefault(place, []).append((sign * row.value, (target, vector, site, alpha)))
-    return frozenset(min(several)[1] for several in candidates.values())
-
-
-def _first(
-    values: Mapping[_Key, Measurement],
-    asked: tuple[str, str, str, str | None],
-    setting: tuple[str, str, float],
-) -> Measurement | None:
-    """The row of a setting, by the method that was asked for or by the first."""
-    target, dataset, quantity, method = asked
-    for key, row in values.items():
-        if key[:3] == (target, dataset, quantity) and key[4:] == setting and method in (None, key[3]):
-            return row
-    return None
+    candidates: dict[tuple[str, str, str], list[Chosen]] = {}
+    for one in chosen_in(folder, rows):
+        candidates.setdefault((one.row.checkpoint, one.contrast, one.row.role), []).append(one)
+    return frozenset(best(several).setting for several in candidates.values())
 
 
 def _letters(runs: Sequence[_Run]) -> dict[tuple[str, str], str]:

@@ -1,19 +1,18 @@
-"""One page: the paper's numbers, and ours from any runs."""
+"""One comparison: the paper's numbers and what its figures show, and ours from any runs."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
 
-from trustrace.core.errors import ConfigError
-from trustrace.runs.table import read_table
-from trustrace.studies.paper.findings import findings, ranges
-from trustrace.studies.paper.numbers import AMBER, ROWS, Who
-from trustrace.studies.paper.tables import Beside, Labelled, beside
+from trustrace.core.errors import RunError
+from trustrace.studies.paper.claims import Finding
+from trustrace.studies.paper.numbers import AMBER, CLAIMS, ROWS, Who
+from trustrace.studies.paper.probed import RangeBeside, probing_findings, ranges
+from trustrace.studies.paper.proxied import proxy_findings
+from trustrace.studies.paper.reading import Run, model_of, read_runs
+from trustrace.studies.paper.steered import steering_findings
+from trustrace.studies.paper.tables import Beside, beside, several_graders
+from trustrace.studies.paper.winners import untold
 
-ROUNDED = 4
 SAID = (
     "The paper gives neither the number of items nor an interval with any of its values: whether one lies within our interval says how "
     "far it is from ours in our uncertainty alone."
@@ -27,14 +26,16 @@ class Comparison:
     Attributes:
         cells: Tables 1 and 2.
         ranges: Figures 8 to 12.
-        findings: What figures show, as sentences.
+        findings: What figures show, run by run.
         models: The models that our rows are of.
+        notes: What of the runs could not be laid beside anything, or does not compare.
     """
 
     cells: tuple[Beside, ...]
-    ranges: tuple[dict[str, Any], ...]
-    findings: tuple[dict[str, Any], ...]
+    ranges: tuple[RangeBeside, ...]
+    findings: tuple[Finding, ...]
     models: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_the_same_model(self) -> bool:
@@ -42,92 +43,64 @@ class Comparison:
         return any(model.startswith(AMBER) for model in self.models)
 
     @property
+    def present(self) -> tuple[Beside, ...]:
+        """The cells that the runs hold."""
+        return tuple(one for one in self.cells if one.ours)
+
+    @property
     def missing(self) -> tuple[str, ...]:
-        """The cells that the runs lack, a row of a table each."""
+        """What the runs lack: cells of tables, a row of a table each, ranges and claims."""
         lacking: dict[tuple[int, Who], list[str]] = {}
         for one in self.cells:
-            if one.row is None:
+            if one.ours is None:
                 lacking.setdefault((one.cell.table, one.cell.who), []).append(one.cell.column)
-        return tuple(f"table {table}, {ROWS[who]}: {', '.join(columns)}" for (table, who), columns in lacking.items())
+        told = {(one.where, one.paper) for one in self.findings}
+        return (
+            *(f"table {table}, {ROWS[who]}: {', '.join(columns)}" for (table, who), columns in lacking.items()),
+            *(f"figures 8-12, {one.known.dataset}" for one in self.ranges if not one.rows),
+            *(f"{one.where}: {one.says}" for one in CLAIMS.values() if (one.where, one.says) not in told),
+        )
 
     def remarks(self) -> list[str]:
         """What a reader must know of all of it."""
-        names = ", ".join(self.models) or "no model"
-        other = f"Ours are of another model ({names}): values do not compare, only what they show may."
-        return [SAID, *([] if self.is_the_same_model else [other])]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The cells that are there."""
-        return [one.as_row() for one in self.cells if one.row is not None]
-
-    def as_markdown(self) -> str:
-        """The whole page."""
-        lacking = [f"* {one}" for one in self.missing] or ["none"]
-        parts = [
-            "# The paper's numbers and ours",
-            *self.remarks(),
-            "## Tables 1 and 2",
-            markdown_table(self.rows()),
-            "Missing, since no run given here holds them:\n",
-            "\n".join(lacking),
-            "## Figures 8 to 12: accuracy of the probes",
-            markdown_table(self.ranges),
-            "## Findings",
-            markdown_table(self.findings),
-        ]
-        return "\n\n".join(parts) + "\n"
-
-    def as_csv(self) -> str:
-        """All cells, the missing ones among them."""
-        written = io.StringIO()
-        lines = [one.as_row() for one in self.cells]
-        writer = csv.DictWriter(written, fieldnames=list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
-        return written.getvalue()
+        others = [model for model in self.models if not model.startswith(AMBER)]
+        also = f"Ours are of other models ({', '.join(others)}): their values do not compare, only what they show may."
+        return [SAID, *([also] if others else []), *self.notes]
 
 
-def compare(runs: Sequence[str]) -> Comparison:
+def compare(given: Sequence[str]) -> Comparison:
     """Lay runs beside the paper.
 
     Args:
-        runs: Run folders. ``WHO=FOLDER`` says whose the unsteered rows of a folder are: ``full``, ``lora`` or ``safe``.
+        given: Run folders. ``WHO=FOLDER`` says whose the unsteered rows of a folder are: ``full``, ``lora`` or ``safe``.
 
     Raises:
         ConfigError: `WHO` is none of these.
-        RunError: a folder holds no table.
+        RunError: a folder is no run, or nothing of the runs stands beside anything of the paper.
     """
-    labelled = [_read(run) for run in runs]
-    rows = [row for one in labelled for row in one.rows]
-    return Comparison(
-        cells=tuple(beside(labelled)),
-        ranges=tuple(ranges(rows)),
-        findings=tuple(findings(rows)),
-        models=tuple(dict.fromkeys(row["checkpoint"].partition("@")[0] for row in rows if row["checkpoint"])),
+    runs = read_runs(given)
+    found = Comparison(
+        cells=tuple(beside(runs)),
+        ranges=tuple(ranges(runs)),
+        findings=tuple(one for run in runs for one in _findings(run)),
+        models=tuple(dict.fromkeys(model_of(row) for run in runs for row in run.rows if row.checkpoint)),
     )
+    notes = (*several_graders(found.cells), *(note for run in runs for note in untold(run)))
+    _require_something(found, runs, notes)
+    return Comparison(**vars(found) | {"notes": notes})
 
 
-def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
-    """`rows` as a table; a bar in a text would end its cell."""
-    if not rows:
-        return "nothing to show"
-    names = list(rows[0])
-    lines = [names, ["---"] * len(names), *([_text(row[name]) for name in names] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _findings(run: Run) -> list[Finding]:
+    return [*probing_findings(run), *steering_findings(run), *proxy_findings(run)]
 
 
-def _read(run: str) -> Labelled:
-    who, found, folder = run.partition("=")
-    if not found or Path(run).is_dir():
-        return Labelled(rows=read_table(Path(run) / "measurements.parquet").to_pylist())
-    if who not in ROWS:
-        raise ConfigError(f"{run}: {who!r} is no row of the paper's tables; rows are {', '.join(ROWS)}")
-    return Labelled(rows=read_table(Path(folder) / "measurements.parquet").to_pylist(), who=cast("Who", who))
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.{ROUNDED}f}"
-    return str(value).replace("|", "\\|")
+def _require_something(found: Comparison, runs: Sequence[Run], notes: Sequence[str]) -> None:
+    if found.present or found.findings or any(one.rows for one in found.ranges):
+        return
+    held = {row.dataset for run in runs for row in run.rows}
+    raise RunError(
+        f"{', '.join(run.name for run in runs)}: nothing stands beside the paper's tables or figures; of measured numbers there are "
+        f"{', '.join(sorted(held)) or 'none'}. Finish the runs, or give some of studies/paper: traces of its five dimensions, steering, "
+        f"fine-tuning, proxy-tuning, or `trustrace evaluate` on its tasks, with full=, lora= or safe= before whose they "
+        f"are. {' '.join(notes)}".strip()
+    )

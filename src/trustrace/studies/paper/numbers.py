@@ -1,4 +1,4 @@
-"""What Qian et al. (2024), arXiv 2402.19465, report: cells of its tables, ranges read off its figures, findings in its words' sense.
+"""What Qian et al. (2024), arXiv 2402.19465, report: cells of its tables, ranges read off its figures, and what its figures show.
 
 The paper gives neither the number of items nor an interval with any of them.
 """
@@ -136,14 +136,59 @@ RANGES: tuple[Range, ...] = (
 )
 """Figures 8 to 12."""
 
-FINDINGS: Mapping[str, tuple[str, str]] = {
-    "where": ("figures 2, 8-12", "Probes are most accurate in middle layers, blocks 12 to 18 of 32."),
-    "when": ("figures 8-12", "Accuracy rises over the first checkpoints and then fluctuates."),
-    "fitting": ("figures 7, 13-17", "I(T;X) first rises, then falls."),
-    "label": ("figures 7, 13-17", "I(T;Y) keeps rising."),
-    "half": ("figure 4", "At alpha 0.5 the toxic ratio is halved while perplexity hardly moves."),
+ClaimKey = Literal[
+    "where", "when", "fitting", "label", "half", "cost", "foretells", "gains", "kept", "safe", "passes", "line"
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a figure shows, where no number of it is known.
+
+    Attributes:
+        where: The figure.
+        says: In a sentence.
+    """
+
+    where: str
+    says: str
+
+
+CLAIMS: Mapping[ClaimKey, Claim] = {
+    "where": Claim(where="figures 2, 8-12", says="Probes are most accurate in middle layers, blocks 12 to 18 of 32."),
+    "when": Claim(where="figures 8-12", says="Accuracy rises over the first checkpoints and then fluctuates."),
+    "fitting": Claim(where="figures 7, 13-17", says="I(T;X) first rises, then falls."),
+    "label": Claim(where="figures 7, 13-17", says="I(T;Y) keeps rising."),
+    "half": Claim(where="figure 4", says="At alpha 0.5 the toxic ratio is halved."),
+    "cost": Claim(where="figure 4", says="At alpha 0.5 perplexity hardly moves."),
+    # The coefficients are not known to us; that reading foretells steering is what a positive one says.
+    "foretells": Claim(
+        where="figure 5", says="Where probes read better, vectors steer better: r > 0 across checkpoints."
+    ),
+    "gains": Claim(where="figure 6", says="A vector of alignment pairs makes AmberChat more trustworthy."),
+    "kept": Claim(where="figure 6", says="It keeps the general abilities."),
+    "safe": Claim(where="figure 6", says="AmberSafe is drawn beside; no number of it is known to us."),
+    "passes": Claim(where="figure 18", says="F1 of a checkpoint that is tuned by proxy passes AmberChat's."),
+    "line": Claim(where="figure 18", says="A tuned model is drawn as a line; its height is not known to us."),
 }
-"""By key: where it is shown, and what it says."""
+
+PAPER_ALPHA = 0.5
+"""The strength of figure 4 that halves the toxic ratio."""
+
+PAPER_UNIT = "projection_std"
+"""What the paper's strengths count: standard deviations of the projections of activations on the vector."""
+
+PROXIED: tuple[tuple[str, str], ...] = (("truthfulqa_classification", "f1"), ("world_reliability", "accuracy"))
+"""What of ours may stand beside figure 18: task and quantity; the world's questions are no 0/1 questions, and have no F1."""
+
+TRUST = ("Truth", "Truth*Info", "ToxiGen", "ConfAIde", "StereoSet", "SST-2")
+GENERAL = ("ARC", "MMLU", "MathQA", "RACE")
+"""Columns of the tables that are corners of figure 6."""
+
+LESS_IS_BETTER = frozenset({"ToxiGen"})
 
 AMBER = "LLM360--Amber"
 """How the keys of the paper's own models begin."""
+
+BASE, SAFE = "LLM360--Amber@", "LLM360--AmberSafe@"
+"""How those of its pre-training checkpoints and of its aligned model begin."""

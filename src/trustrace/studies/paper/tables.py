@@ -1,31 +1,32 @@
-"""The paper's tables, cell by cell, beside what a run holds."""
+"""The paper's tables, cell by cell, beside what runs hold."""
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trustrace.studies.paper.numbers import AMBER, CELLS, COLUMNS, CONTRASTS, ROWS, Cell, Who
+from trustrace.core.measurements import Measurement
+from trustrace.studies.paper.numbers import AMBER, CELLS, COLUMNS, CONTRASTS, ROWS, Cell
+from trustrace.studies.paper.reading import Run
+from trustrace.studies.paper.winners import placed, setting_of, winners
 
-Row = Mapping[str, Any]
-"""A row of the tidy table."""
-
-EARLIER = "ckpt_179"
 _TUNED = ("full", "lora")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
-    """Rows of a run.
+class Ours:
+    """A number of ours that may stand in a cell.
 
     Attributes:
-        rows: Its tidy table.
-        who: Whose rows its unsteered ones are: of a tuned model, unless said otherwise.
+        row: The number.
+        run: The run that says so.
+        setting: What was done to the model, for a reader; empty for nothing.
     """
 
-    rows: Sequence[Row]
-    who: Who = "plain"
+    row: Measurement
+    run: str
+    setting: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,107 +35,111 @@ class Beside:
 
     Attributes:
         cell: The paper's.
-        row: Ours; None where the runs lack it.
+        ours: Ours; None where the runs lack it.
     """
 
     cell: Cell
-    row: Row | None
+    ours: Ours | None
 
     @property
     def is_inside(self) -> bool | None:
         """Whether the paper's value lies in our interval; None where we have none."""
-        if self.row is None or not all(math.isfinite(self.row[end]) for end in ("lower", "upper")):
+        if self.ours is None or not (math.isfinite(self.ours.row.lower) and math.isfinite(self.ours.row.upper)):
             return None
-        return bool(self.row["lower"] <= self.cell.value <= self.row["upper"])
+        return self.ours.row.lower <= self.cell.value <= self.ours.row.upper
 
     @property
     def verdict(self) -> str:
         """The same in words; of another model it would mean nothing."""
-        if self.row is None:
+        if self.ours is None:
             return "missing"
-        if not str(self.row["checkpoint"]).startswith(AMBER):
+        if not self.ours.row.checkpoint.startswith(AMBER):
             return "another model"
         return {True: "yes", False: "no", None: "no interval"}[self.is_inside]
 
     def as_row(self) -> dict[str, Any]:
         """As a line of a table of its own."""
-        ours = self.row or {}
+        row = self.ours.row if self.ours else None
         return {
             "where": self.cell.source,
             "row": ROWS[self.cell.who],
             "column": self.cell.column,
             "paper": self.cell.value,
-            "ours": ours.get("value"),
-            "lower": ours.get("lower"),
-            "upper": ours.get("upper"),
-            "n": ours.get("n"),
+            "ours": row and row.value,
+            "lower": row and row.lower,
+            "upper": row and row.upper,
+            "n": row and row.n,
             "paper in our interval": self.verdict,
-            "ours is": described(self.row) if self.row else "",
+            "run": self.ours.run if self.ours else "",
+            "protocol": row.protocol if row else "",
+            "model": row.checkpoint if row else "",
+            "ours is": f"{row.dataset} {row.quantity} by {row.method}" if row else "",
+            "setting": self.ours.setting if self.ours else "",
         }
 
 
-def beside(runs: Sequence[Labelled]) -> list[Beside]:
-    """Every cell of the tables, as often as rows of ours may stand beside it, and at least once."""
+def beside(runs: Sequence[Run]) -> list[Beside]:
+    """Every cell of the tables, as often as numbers of ours may stand beside it, and at least once."""
     found = []
     for cell in CELLS:
-        ours = list(_matching(cell, runs))
-        found += [Beside(cell=cell, row=row) for row in ours] or [Beside(cell=cell, row=None)]
+        ours = [Beside(cell=cell, ours=one) for one in _matching(cell, runs)]
+        found += ours or [Beside(cell=cell, ours=None)]
     return found
 
 
-def described(row: Row) -> str:
-    """What a row of ours is."""
-    at = f" at {row['site']}, alpha {row['alpha']:g}" if row["site"] else ""
-    steered = f", {row['vector']}{at}" if row["vector"] else ""
-    return f"{row['dataset']} {row['quantity']} by {row['method']} of {row['checkpoint']}{steered} ({row['protocol']})"
-
-
-def _matching(cell: Cell, runs: Sequence[Labelled]) -> Iterator[Row]:
-    """The first row of ours for each task that may stand in the cell's column."""
-    for task, quantity in COLUMNS[cell.column]:
-        wanted = [(run, _measured(run, task, quantity)) for run in runs]
-        method = _one_method([row for _, rows in wanted for row in rows])
-        for run, rows in wanted:
-            if row := _of(cell, run, [row for row in rows if row["method"] == method]):
-                yield row
-                break
-
-
-def _measured(run: Labelled, task: str, quantity: str) -> list[Row]:
+def several_graders(cells: Sequence[Beside]) -> list[str]:
+    """Of each task whose cells are graded by several: numbers of two graders do not compare."""
+    graders: dict[str, dict[str, None]] = {}
+    for one in cells:
+        if one.ours:
+            graders.setdefault(f"{one.ours.row.dataset} {one.ours.row.quantity}", {})[one.ours.row.method] = None
     return [
-        row
-        for row in run.rows
-        if row["dataset"] == f"{task}/test" and row["quantity"] == quantity and row["role"] == "measured"
+        f"{what} is graded by {' and by '.join(methods)}: these do not compare."
+        for what, methods in graders.items()
+        if len(methods) > 1
     ]
 
 
-def _one_method(rows: Sequence[Row]) -> str:
-    """By whom a whole column is graded: cells of two graders do not compare. Whoever graded most rows, the first of equals."""
-    counts = Counter(row["method"] for row in rows)
+def _matching(cell: Cell, runs: Sequence[Run]) -> Iterator[Ours]:
+    """Of every run, model and protocol, each number that may stand in a cell."""
+    for task, quantity in COLUMNS[cell.column]:
+        by_run = [(run, _of_task(run, task, quantity)) for run in runs]
+        usual = _most_used([row for _, rows in by_run for row in rows])
+        for run, rows in by_run:
+            method = usual if any(row.method == usual for row in rows) else _most_used(rows)
+            yield from _of(cell, run, [row for row in rows if row.method == method])
+
+
+def _of_task(run: Run, task: str, quantity: str) -> list[Measurement]:
+    return [
+        row
+        for row in run.rows
+        if row.dataset == f"{task}/test" and row.quantity == quantity and run.whose(row.checkpoint) is not None
+    ]
+
+
+def _most_used(rows: Sequence[Measurement]) -> str:
+    """By whom a column is graded wherever it can be: whoever graded most rows, the first of equals."""
+    counts = Counter(row.method for row in rows)
     return max(counts, key=lambda method: counts[method], default="")
 
 
-def _of(cell: Cell, run: Labelled, rows: Sequence[Row]) -> Row | None:
-    done = {row["vector"].partition(":")[0]: row for row in reversed(rows)}
-    if cell.who in _TUNED and cell.who in done:
-        return done[cell.who]
-    if cell.who not in ("early", "own"):
-        # What a fine-tuning run holds without a vector is the model before it.
-        whose = "plain" if done.keys() & set(_TUNED) else run.who
-        return done.get("") if cell.who == whose else None
-    steered = [row for row in rows if _contrast(row).startswith(CONTRASTS[cell.table])]
-    is_own = cell.who == "own"
-    fitting = sorted((row for row in steered if (_source(row) == row["checkpoint"]) == is_own), key=_source)
-    named = [row for row in fitting if _source(row).endswith(f"@{EARLIER}")]
-    # Where there is no such checkpoint: the one in the middle of those that there are.
-    return named[0] if named else fitting[len(fitting) // 2] if fitting else None
+def _of(cell: Cell, run: Run, rows: Sequence[Measurement]) -> Iterator[Ours]:
+    if cell.who in ("early", "own"):
+        yield from _steered(cell, run, rows)
+        return
+    for row in rows:
+        kind = row.vector.partition(":")[0]
+        is_tuned = cell.who in _TUNED and kind == cell.who
+        if is_tuned or (not kind and run.whose(row.checkpoint) == cell.who):
+            yield Ours(row=row, run=run.name, setting=placed(run, row, run.unit))
 
 
-def _contrast(row: Row) -> str:
-    """``mass_mean:reliability/defined@LLM360--Amber@ckpt_179`` gives ``reliability/defined``; empty without a source."""
-    made, _, source = str(row["vector"]).partition(":")[2].partition("@")
-    return made if source else ""
-
-
-def _source(row: Row) -> str:
-    return str(row["vector"]).partition(":")[2].partition("@")[2]
+def _steered(cell: Cell, run: Run, rows: Sequence[Measurement]) -> Iterator[Ours]:
+    by_setting: dict[tuple[str, str, str, float], list[Measurement]] = {}
+    for row in rows:
+        by_setting.setdefault(setting_of(row), []).append(row)
+    for target in dict.fromkeys(row.checkpoint for row in rows):
+        for winner in winners(run, target, CONTRASTS[cell.table], is_own=cell.who == "own"):
+            for row in by_setting.get(winner.setting, []):
+                yield Ours(row=row, run=run.name, setting=winner.says)
