@@ -102,11 +102,22 @@ def _of_site(dataset: str, site: str, depth: int, series: Sequence[Checkpoint]) 
             for how in ("logistic own", "logistic source", "mass_mean own"):
                 drop = 0.05 * (how != "logistic own")
                 yield _row("transfer auroc", auroc(i, j) - drop, at=at, half=0.04, method=how, source=source.key)
+            yield from _chance(i, j, at, source)
             if i <= j:
                 yield from _drift(i, j, at, source)
             if i < j:
                 yield from _change(i, j, depth, at, source)
     yield from _of_course((dataset, site, series[-1]), depth)
+
+
+def _chance(i: int, j: int, at: tuple[str, str, Checkpoint], source: Checkpoint) -> Iterator[Measurement]:
+    """Chance reaches what the last checkpoint makes of the third, and nothing else that is above 0.6."""
+    method, half = "logistic own", 0.45 if (i, j) == (4, 3) else 0.1
+    known = {"at": at, "method": method, "source": source.key}
+    yield _row("transfer auroc null", 0.5, half=half, role="null", **known)
+    p = 0.6 if half > 0.1 or abs(auroc(i, j) - 0.5) <= half else 0.005
+    yield _row("transfer auroc p", p, **known)
+    yield _row("transfer auroc q", 2 * p if p < 0.5 else p, **known)
 
 
 def _drift(i: int, j: int, at: tuple[str, str, Checkpoint], source: Checkpoint) -> Iterator[Measurement]:

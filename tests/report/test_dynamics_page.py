@@ -4,15 +4,18 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from matplotlib.colors import to_hex
 
 from tests.report.dynamics_tables import DynamicsShape, auroc, checkpoints, dynamics_rows, write_dynamics
 from tests.report.test_page import HOSTILE, Document
 from trustrace.core.errors import RunError
 from trustrace.measures.over_training import compare
 from trustrace.report import canvas, dynamics_runs
+from trustrace.report.dynamics_drawing import maps_figure
 from trustrace.report.dynamics_folder import read_dynamics
 from trustrace.report.dynamics_runs import dynamics_run
 from trustrace.report.page import dynamics_text, write_report
+from trustrace.report.palette import LIGHT
 from trustrace.report.run_folder import read_run
 
 ONE = DynamicsShape(datasets=("reliability/defined",), sites=("block_0",), n_checkpoints=3)
@@ -115,13 +118,40 @@ def test_the_matrix_can_be_read_in_a_table_with_what_is_not_told_from_chance(doc
     assert f"{auroc(3, 4):.3f}" in table
 
 
+def test_what_chance_reaches_is_known_of_every_pair_and_stands_beside_its_number(run, document):
+    matrix = dynamics_run(read_dynamics(run, read_run(run))).datasets[0].sites[0].transfer
+    keys = [one.key for one in checkpoints(DynamicsShape())]
+    reached = {pair for pair in matrix.cells if matrix.is_reached_by_chance(pair)}
+    assert (keys[4], keys[3]) in reached, "its AUROC is 0.943, and so is chance's"
+    assert (keys[3], keys[4]) not in reached
+    assert {(source, keys[0]) for source in keys} <= reached
+    table = _table(document, "block_0: AUROC of each checkpoint's probe in every other")
+    assert f"{auroc(4, 3):.3f} [0.903, 0.983]; null [0.050, 0.950], p = 0.600, q = 0.600" in table
+    assert f"{auroc(3, 4):.3f} [0.894, 0.974]; null [0.400, 0.600], p = 0.005, q = 0.010" in table
+
+
+def test_what_chance_reaches_is_greyed_on_the_map_and_nothing_else(run):
+    matrix = dynamics_run(read_dynamics(run, read_run(run))).datasets[0].sites[0].transfer
+    figure = maps_figure({"block_0": matrix}, str, axes=("probe of", "tested on"))
+    veils = [
+        patch for patch in figure.axes[0].patches if to_hex(patch.get_facecolor()) == LIGHT.missing and patch.get_fill()
+    ]
+    drawn = {(round(veil.get_y() + 0.5), round(veil.get_x() + 0.5)) for veil in veils}
+    places = {name: place for place, name in enumerate(matrix.names)}
+    assert drawn == {(places[a], places[b]) for a, b in matrix.cells if matrix.is_reached_by_chance((a, b))}
+    older = replace(matrix, chance={})
+    figure = maps_figure({"block_0": older}, str, axes=("probe of", "tested on"))
+    assert len(figure.axes[0].patches) == len(matrix.idle), "a comparison without nulls greys nothing"
+
+
 def test_probes_that_read_nothing_at_home_are_not_asked_about_others(document):
     """Three of five read themselves, and of their six pairs one is turned and one is lost."""
     said = (
         "3 of 5 probes read what they were fitted for. Of the 6 ordered pairs of these, the interval lies above 1/2 in 4, "
-        "below 1/2 (the other way round) in 1, and holds 1/2 in 1; n = 80 in 20 groups. Each pair is judged on its own. The earliest "
-        "of them, of 100 k tokens (AUROC 0.922 [0.882, 0.962]), reads 10.0 M tokens with 0.211 [0.171, 0.251]; the probe of 10.0 M tokens "
-        "(0.944 [0.904, 0.984]) reads 100 k tokens with 0.511 [0.471, 0.551]."
+        "below 1/2 (the other way round) in 1, and holds 1/2 in 1; n = 80 in 20 groups. Each pair is judged on its own. Beyond "
+        "what random directions and probes of permuted labels reach, at a false discovery rate of 5%: 4 of 6. The earliest of them, of "
+        "100 k tokens (AUROC 0.922 [0.882, 0.962]), reads 10.0 M tokens with 0.211 [0.171, 0.251]; the probe of 10.0 M "
+        "tokens (0.944 [0.904, 0.984]) reads 100 k tokens with 0.511 [0.471, 0.551]."
     )
     assert document.words.replace("\xa0", " ").count(said) == 4
 

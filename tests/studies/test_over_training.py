@@ -1,3 +1,4 @@
+import csv
 import json
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from trustrace.studies.config import TraceConfig
 from trustrace.studies.over_training import emergences, run_dynamics
 from trustrace.studies.trace import run_trace
 
-OVER = OverTrainingConfig(exchanges=199, matrix_draws=100, blocks=4, halvings=1, rank=2, hardest=3)
+OVER = OverTrainingConfig(
+    exchanges=199, null_draws=59, influence_blocks=20, matrix_draws=100, blocks=4, halvings=1, rank=2, hardest=3
+)
 
 
 def traced(folder: Path, *, steps: tuple[int, ...] = (0, 1, 2, 4)) -> Path:
@@ -55,6 +58,20 @@ def test_every_comparison_is_in_the_table_and_the_trace_keeps_its_own(run: Path)
     assert {row["dataset"] for row in rows} == {"pets", "more pets"}
     assert {row["site"] for row in rows} == {"block_0", "block_1"}
     assert "transfer accuracy" not in pq.read_table(run / "measurements.parquet")["quantity"].to_pylist()
+
+
+def test_every_pair_has_its_null_in_the_table_and_in_a_file_of_one_row_a_pair(run: Path) -> None:
+    with (run / "transfer.csv").open(newline="") as file:
+        pairs = list(csv.DictReader(file))
+    rows = pq.read_table(run / "dynamics.parquet").to_pylist()
+    areas = [row for row in rows if row["quantity"] == "transfer auroc" and row["method"].startswith("logistic own ")]
+    assert len(pairs) == len(areas) == 2 * (2 * 4 * 4 + 2 * 2) + 2 * 2 * 2
+    known = [one for one in pairs if one["p"] not in ("", "nan")]
+    assert len(known) == 2 * (2 * 4 * 4 + 2 * 2) + 2 * 2, "all but the pairs of datasets, which have too few rows left"
+    for one in known:
+        assert float(one["null_low"]) < 0.5 < float(one["null_high"])
+        assert 1 / 60 <= float(one["p"]) <= float(one["q"]) + 1e-12 <= 1 + 1e-12
+    assert {row["role"] for row in rows if row["quantity"] == "transfer auroc null"} == {"null"}
 
 
 def test_accuracies_on_the_diagonal_are_those_that_the_trace_measured(run: Path) -> None:

@@ -152,7 +152,8 @@ def _transfer(run: DynamicsRun, course: DatasetCourse, folder: Path) -> Part:
     caption = (
         "AUROC of the logistic probe of each checkpoint (rows) on the held-out statements of every other (columns), which that checkpoint "
         "standardises by its own training rows. A dot marks pairs whose 95 % interval holds 1/2, a cross what is undefined. Hatched: "
-        "probes that find nothing at their own checkpoint; where they point is chance, and so is the side on which they come out elsewhere."
+        "probes that find nothing at their own checkpoint; where they point is chance, and so is the side on which they come out "
+        "elsewhere. Greyed: what random directions, or probes of permuted labels, reach in 95 % of draws."
     )
     return Part(
         title="Does the probe of one checkpoint read another",
@@ -172,7 +173,7 @@ def _transfer(run: DynamicsRun, course: DatasetCourse, folder: Path) -> Part:
 
 
 def _layers(course: DatasetCourse, folder: Path) -> Part:
-    caption = "The same between the sites of the last checkpoint."
+    caption = "The same between the sites of the last checkpoint; greyed is what chance reaches."
     figure = maps_figure({"last checkpoint": course.layers}, str, axes=("probe of", "tested on"))
     return Part(
         title="Does the probe of one layer read another",
@@ -255,7 +256,8 @@ def _between(run: DynamicsRun, folder: Path) -> Part | None:
         return None
     caption = (
         "AUROC of the logistic probe of each dataset (rows) on the held-out statements of every other (columns), at the last checkpoint. A "
-        "dot marks pairs whose 95 % interval holds 1/2, a cross pairs of which too few rows are left."
+        "dot marks pairs whose 95 % interval holds 1/2, a cross pairs of which too few rows are left. Greyed: what random directions, or "
+        "probes of permuted labels, reach in 95 % of draws."
     )
     figure = maps_figure(run.between, dataset_title, axes=("probe of", "tested on"))
     file = _saved(figure, folder, stem="dynamics_datasets", title="between datasets", caption=caption)

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -90,8 +90,10 @@ def _draw_map(panel: "Axes", matrix: Matrix, labels: Callable[[str], str]) -> An
     # White is chance: what is below it is told from what is above it, and colours compare between all maps.
     colours = LinearSegmentedColormap.from_list("chance", [LIGHT.focus, LIGHT.page, LIGHT.deep])
     image = panel.imshow(values, origin="lower", cmap=colours.with_extremes(bad=LIGHT.missing), vmin=0, vmax=1)
+    _veil(panel, matrix)
     placed = [(x, y, row) for y, line in enumerate(rows) for x, row in enumerate(line) if row is not None]
-    _mark(panel, placed, has_numbers=len(names) <= MOST_WRITTEN)
+    veiled = {(x, y) for x, y, _ in placed if matrix.is_reached_by_chance((names[y], names[x]))}
+    _mark(panel, placed, has_numbers=len(names) <= MOST_WRITTEN, veiled=veiled)
     _hatch(panel, matrix)
     shown = map_ticks(len(names), most=10)
     panel.set_xticks(shown, [labels(names[place]) for place in shown], rotation=90 if len(names) > 4 else 0)
@@ -101,6 +103,16 @@ def _draw_map(panel: "Axes", matrix: Matrix, labels: Callable[[str], str]) -> An
         spine.set_color(LIGHT.rule)
         spine.set_visible(True)
     return image
+
+
+def _veil(panel: "Axes", matrix: Matrix) -> None:
+    """Grey out what chance reaches: the eye is not to take its colour for a finding."""
+    from matplotlib.patches import Rectangle
+
+    places = {name: place for place, name in enumerate(matrix.names)}
+    for source, target in filter(matrix.is_reached_by_chance, matrix.cells):
+        corner = (places[target] - 0.5, places[source] - 0.5)
+        panel.add_patch(Rectangle(corner, 1, 1, fc=LIGHT.missing, ec="none", alpha=0.8, lw=0))
 
 
 def _hatch(panel: "Axes", matrix: Matrix) -> None:
@@ -114,7 +126,13 @@ def _hatch(panel: "Axes", matrix: Matrix) -> None:
         panel.add_patch(row)
 
 
-def _mark(panel: "Axes", placed: Sequence[tuple[int, int, Measurement]], *, has_numbers: bool) -> None:
+def _mark(
+    panel: "Axes",
+    placed: Sequence[tuple[int, int, Measurement]],
+    *,
+    has_numbers: bool,
+    veiled: Collection[tuple[int, int]],
+) -> None:
     """A cross on what is undefined, a dot on what is not told from chance, the number where there is room for it."""
     known = [(x, y, row) for x, y, row in placed if math.isfinite(row.value)]
     undefined = [(x, y) for x, y, row in placed if not math.isfinite(row.value)]
@@ -123,7 +141,7 @@ def _mark(panel: "Axes", placed: Sequence[tuple[int, int, Measurement]], *, has_
     panel.plot([x for x, _ in undefined], [y for _, y in undefined], "x", ms=3, mec=LIGHT.muted, mew=0.7)
     panel.plot([x for x, _ in chance], [y for _, y in chance], ".", ms=2, mec="none", mfc=LIGHT.muted)
     for x, y, row in known if has_numbers else ():
-        ink = "white" if abs(row.value - 0.5) > 0.3 else LIGHT.ink
+        ink = "white" if abs(row.value - 0.5) > 0.3 and (x, y) not in veiled else LIGHT.ink
         panel.text(x, y, f"{row.value:.2f}", ha="center", va="center", fontsize=6, color=ink)
 
 

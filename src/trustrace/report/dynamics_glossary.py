@@ -9,7 +9,16 @@ TERMS = (
         sentence="The area under the ROC curve of a probe that was fitted on the training rows of one view and scored on the held-out rows "
         "of another; no group of statements stands on both sides. On the diagonal it is the ordinary measurement. Below 1/2 the direction "
         "has turned round. Far from 1/2 on either side is no proof of a shared concept: where a view tells its statements apart along many "
-        "directions, one that has nothing to do with them reads it too, and the interval covers the tested statements alone.",
+        "directions, one that has nothing to do with them reads it too, and the interval covers the tested statements alone. The null says "
+        "how far.",
+    ),
+    Term(
+        name="transfer auroc null",
+        title="Null of a transfer",
+        sentence="What chance reaches in 95 % of draws: random directions, the source's probes fitted to permuted labels, and these "
+        "scored on the labels that they were fitted to; the band holds all three, the p-value is the largest. Whole groups are exchanged, "
+        "with groups of one size inside a fold. The q-value controls false discoveries over all pairs of all sites. On the diagonal only "
+        "the last is a null.",
     ),
     Term(
         name="accuracy emergence",
@@ -46,8 +55,8 @@ TERMS = (
     Term(
         name="accuracy change",
         title="Change and q-value",
-        sentence="Accuracy at the later checkpoint less that at the earlier one; tested by exchanging the predictions of whole groups, "
-        "false discoveries controlled over all pairs and sites together.",
+        sentence="Accuracy at the later checkpoint less that at the earlier one; tested by exchanging the predictions of whole "
+        "groups, allowing for what they owe to each other as training rows; false discoveries are controlled over all pairs and sites.",
     ),
     Term(
         name="one run",

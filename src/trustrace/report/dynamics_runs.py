@@ -36,20 +36,29 @@ class Matrix:
     Attributes:
         names: The views, in order.
         cells: The row of the table of each pair, source first.
+        chance: What chance makes of a pair: the rows of its null, its p- and its q-value, by the last word of their quantity; empty where
+            a comparison is older than that.
     """
 
     names: tuple[str, ...]
     cells: Mapping[tuple[str, str], Measurement]
+    chance: Mapping[tuple[str, str], Mapping[str, Measurement]]
 
     @property
     def pairs(self) -> list[Measurement]:
         """The numbers of two different views of which neither is idle."""
-        return [row for pair, row in self.cells.items() if pair[0] != pair[1] and self.idle.isdisjoint(pair)]
+        idle = self.idle
+        return [row for pair, row in self.cells.items() if pair[0] != pair[1] and idle.isdisjoint(pair)]
 
     @property
     def idle(self) -> frozenset[str]:
         """Views whose probe does not read even themselves: where such a probe points is chance, and so is what it makes of others."""
         return frozenset(name for name in self.names if (name, name) in self.cells and way(self.cells[name, name]) < 1)
+
+    def is_reached_by_chance(self, pair: tuple[str, str]) -> bool:
+        """Whether the AUROC of `pair` lies in the band of its null."""
+        band, row = self.chance.get(pair, {}).get("null"), self.cells.get(pair)
+        return band is not None and row is not None and band.lower <= row.value <= band.upper
 
 
 Drift = Mapping[str, Mapping[str, Measurement]]
@@ -188,13 +197,20 @@ def _kind_of(row: Measurement) -> str:
 
 
 def _matrix(rows: Sequence[Measurement], names: Sequence[str], target: Callable[[Measurement], str]) -> Matrix:
-    cells = {
-        (source_of(row), target(row)): row
-        for row in rows
-        if row.quantity == "transfer auroc" and method_of(row) == TRANSFER
-    }
+    of_pairs: dict[str, dict[tuple[str, str], Measurement]] = {}
+    for row in rows:
+        if row.quantity.startswith("transfer auroc") and method_of(row) == TRANSFER:
+            of_pairs.setdefault(row.quantity, {})[source_of(row), target(row)] = row
+    cells = of_pairs.pop("transfer auroc", {})
     present = {name for pair in cells for name in pair}
-    return Matrix(names=tuple(name for name in names if name in present), cells=cells)
+    return Matrix(
+        names=tuple(name for name in names if name in present),
+        cells=cells,
+        chance={
+            pair: {quantity.rpartition(" ")[2]: found[pair] for quantity, found in of_pairs.items() if pair in found}
+            for pair in cells
+        },
+    )
 
 
 def _drift(rows: Sequence[Measurement], keys: Sequence[str], method: str) -> Drift:
@@ -228,6 +244,12 @@ def _between(rows: Sequence[Measurement], datasets: Sequence[str]) -> dict[str, 
 def way(row: Measurement) -> int:
     """1 where the interval of an AUROC lies above 1/2, -1 where it lies below, 0 where it holds 1/2 or is missing."""
     return int(row.lower > 0.5) - int(row.upper < 0.5)
+
+
+def is_beyond_chance(matrix: Matrix, pair: tuple[str, str]) -> bool:
+    """Whether chance does not explain a pair, once false discoveries are controlled."""
+    q = matrix.chance.get(pair, {}).get("q")
+    return q is not None and q.value < DISCOVERIES
 
 
 def differs(change: Mapping[str, Measurement]) -> bool:

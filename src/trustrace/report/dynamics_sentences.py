@@ -17,6 +17,7 @@ from trustrace.report.dynamics_runs import (
     Matrix,
     SiteCourse,
     differs,
+    is_beyond_chance,
     source_of,
     way,
 )
@@ -91,7 +92,22 @@ def _told_apart(matrix: Matrix, *, with_n: bool = True) -> str:
     return (
         f"{reading:,} of {len(matrix.names):,} probes read what they were fitted for. Of the {counted(len(pairs), 'ordered pair')} of "
         f"these, the interval lies above 1/2 in {above:,}, below 1/2 (the other way round) in {below:,}, and holds 1/2 in "
-        f"{len(known) - above - below:,}{unknown}{n}. Each pair is judged on its own."
+        f"{len(known) - above - below:,}{unknown}{n}. Each pair is judged on its own.{_beyond_chance(matrix)}"
+    )
+
+
+def _beyond_chance(matrix: Matrix) -> str:
+    """How many of the pairs of two views that are not idle chance does not explain; empty where no null was drawn."""
+    idle = matrix.idle
+    tested = [
+        pair for pair, found in matrix.chance.items() if "q" in found and pair[0] != pair[1] and idle.isdisjoint(pair)
+    ]
+    if not tested:
+        return ""
+    found = sum(is_beyond_chance(matrix, pair) for pair in tested)
+    return (
+        f" Beyond what random directions and probes of permuted labels reach, at a false discovery rate of {DISCOVERIES:.0%}: "
+        f"{found:,} of {len(tested):,}."
     )
 
 

@@ -25,7 +25,10 @@ def matrix_table(matrix: Matrix, labels: Callable[[str], str], *, caption: str) 
         SteeringRow(
             name=labels(source),
             beside="reads nothing at home" if source in matrix.idle else "",
-            cells=tuple(_chance_cell(matrix.cells.get((source, target))) for target in matrix.names),
+            cells=tuple(
+                _chance_cell(matrix.cells.get((source, target)), matrix.chance.get((source, target), {}))
+                for target in matrix.names
+            ),
         )
         for source in matrix.names
     ]
@@ -36,12 +39,20 @@ def matrix_table(matrix: Matrix, labels: Callable[[str], str], *, caption: str) 
     )
 
 
-def _chance_cell(row: Measurement | None) -> SteeringCell:
-    """An AUROC, and in a word which side of chance its interval lies on."""
+def _chance_cell(row: Measurement | None, chance: Mapping[str, Measurement]) -> SteeringCell:
+    """An AUROC, in a word which side of 1/2 its interval lies on, and what chance makes of it."""
     if row is None:
         return _NOTHING
     said = {1: "", 0: " chance", -1: " turned"}[way(row)] if math.isfinite(row.value) else row.note
-    return SteeringCell(text=shown(row.value), beside=f"{interval(row)}{said}".strip())
+    return SteeringCell(text=shown(row.value), beside=f"{interval(row)}{said}{_null_of(chance)}".strip())
+
+
+def _null_of(chance: Mapping[str, Measurement]) -> str:
+    """``; null [0.210, 0.790], p = 0.005, q = 0.012``; empty where there is none."""
+    if "null" not in chance or not math.isfinite(chance["null"].value):
+        return ""
+    values = "".join(f", {name} = {shown(chance[name].value)}" for name in ("p", "q") if name in chance)
+    return f"; null {interval(chance['null'])}{values}"
 
 
 def emergence_table(course: DatasetCourse) -> SteeringTable:

@@ -4,10 +4,12 @@ A trace lets activations go when they are measured; what compares checkpoints ne
 scratch folder, one model in memory at a time, and are gone afterwards. In the run folder stand::
 
     dynamics.parquet                            the tidy table of this comparison, apart from the trace's own
+    transfer.csv                                every pair of a transfer with its null, p and q, one row each
     dynamics.json                               what failed, which checkpoints are equal
     units/dynamics-<dataset>-.../trajectories.json   what became of each statement, by site; the hardest first
 """
 
+import csv
 import json
 import shutil
 import time
@@ -25,7 +27,8 @@ from trustrace.core.measurements import Measurement
 from trustrace.core.progress import Progress, silent
 from trustrace.core.statements import Statements
 from trustrace.measures.over_training.between_datasets import Part, transfer_between
-from trustrace.measures.over_training.compare import OverTraining, compare, named
+from trustrace.measures.over_training.chance import METHOD, with_discoveries
+from trustrace.measures.over_training.compare import FROM, OverTraining, compare, named
 from trustrace.measures.over_training.config import OverTrainingConfig
 from trustrace.measures.over_training.trajectories import hardest
 from trustrace.measures.over_training.views import Design, site_views
@@ -39,6 +42,7 @@ from trustrace.studies.settings import Settings
 from trustrace.studies.trace import UNIT_ERRORS
 
 TABLE = "dynamics.parquet"
+TRANSFERS = "transfer.csv"
 
 Captured = dict[str, list[Activations]]
 """The activations of each checkpoint that could be captured, in order, by dataset."""
@@ -248,25 +252,28 @@ def _between(work: _Comparison, datasets: Sequence[Statements], captured: Captur
     study, device = work.plan.study, work.settings.torch_device()
     last = {one.name: captured[one.name][-1] for one in datasets}
     designs = {one.name: Design.of(one, config=study.probing, seed=study.seed) for one in datasets}
-    rows = []
-    for site in next(iter(last.values())).sites:
+    sites = next(iter(last.values())).sites
+    found = []
+    for site in sites:
         parts = [
             Part(statements=one, design=designs[one.name], view=site_views(last[one.name], [site], device=device)[0])
             for one in datasets
         ]
-        rows += [
-            Measurement.of(
-                named(cell),
-                dataset=cell.target,
-                protocol="rigorous",
-                seed=study.seed,
-                checkpoint=last[cell.target].checkpoint,
-                site=site,
-                position=study.position,
-            )
-            for cell in transfer_between(parts, config=study.probing, draws=work.over.matrix_draws)
-        ]
-    return rows
+        draws = {"draws": work.over.matrix_draws, "null_draws": work.over.null_draws}
+        found.append(tuple(transfer_between(parts, config=study.probing, **draws)))
+    return [
+        Measurement.of(
+            named(cell),
+            dataset=cell.target,
+            protocol="rigorous",
+            seed=study.seed,
+            checkpoint=last[cell.target].checkpoint,
+            site=site,
+            position=study.position,
+        )
+        for site, cells in zip(sites, with_discoveries(found), strict=True)
+        for cell in cells
+    ]
 
 
 def _floor(work: _Comparison, statements: Statements) -> float | None:
@@ -304,6 +311,7 @@ def _conclude(work: _Comparison, keys: Sequence[str], failures: Sequence[str]) -
     if units:
         tables = [work.ledger.rows_of(unit) for unit in units]
         write_table(pa.concat_tables(tables).combine_chunks(), work.ledger.folder / TABLE)
+        write_transfers(work.ledger.folder)
     paths = [work.ledger.file_of(unit, "trajectories.json") for unit in units]
     said = {path.parent.name: json.loads(path.read_text("utf-8")) for path in paths if path.is_file()}
     summary = {
@@ -321,3 +329,33 @@ def emergences(table: Path) -> list[dict[str, Any]]:
     rows = read_table(table).to_pylist()
     wanted = [row for row in rows if " emergence " in row["quantity"] and not row["quantity"].endswith(" q")]
     return [{name: row[name] for name in shown} for row in wanted]
+
+
+_NULLS = {"transfer auroc": "auroc", "transfer auroc p": "p", "transfer auroc q": "q"}
+
+
+def transfers(table: Path) -> list[dict[str, Any]]:
+    """The AUROC of each pair of views, with the band that chance reaches, its p-value and its q-value: a row a pair."""
+    pairs: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in read_table(table).to_pylist():
+        method, _, source = row["method"].partition(FROM)
+        if not row["quantity"].startswith("transfer auroc") or method != METHOD:
+            continue
+        place = {"dataset": row["dataset"], "site": row["site"], "source": source, "target": row["checkpoint"]}
+        found = pairs.setdefault(tuple(place.values()), place)
+        if row["quantity"] == "transfer auroc null":
+            found |= {"null_low": row["lower"], "null_high": row["upper"]}
+        else:
+            found[_NULLS[row["quantity"]]] = row["value"]
+        if row["quantity"] == "transfer auroc":
+            found |= {"lower": row["lower"], "upper": row["upper"], "n": row["n"], "n_groups": row["n_groups"]}
+    return list(pairs.values())
+
+
+def write_transfers(folder: Path) -> None:
+    """``transfer.csv`` beside the table in `folder`."""
+    columns = ("dataset", "site", "source", "target", "auroc", "lower", "upper", "null_low", "null_high", "p", "q")
+    with (folder / TRANSFERS).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*columns, "n", "n_groups"])
+        writer.writeheader()
+        writer.writerows(transfers(folder / TABLE))

@@ -16,6 +16,7 @@ from trustrace.core.statements import Statements
 from trustrace.datasets.grouping import runs
 from trustrace.measures.config import ProbingConfig
 from trustrace.measures.folds import Fold
+from trustrace.measures.over_training.chance import Labellings, Target, chance_of, chance_probes, is_tested, told
 from trustrace.measures.over_training.linear import METHODS, FoldProbes, fit
 from trustrace.measures.over_training.transfer import (
     STANDARDISATIONS,
@@ -50,18 +51,22 @@ class Lesson:
     left_out: int
 
 
-def transfer_between(parts: Sequence[Part], *, config: ProbingConfig, draws: int) -> Iterator[Cell]:
+def transfer_between(
+    parts: Sequence[Part], *, config: ProbingConfig, draws: int, null_draws: int = 0
+) -> Iterator[Cell]:
     """``transfer accuracy``, ``transfer auroc`` and ``transfer sign`` of every ordered pair of datasets.
 
-    The diagonal is the ordinary measurement.
+    The diagonal is the ordinary measurement. With `null_draws`, also ``transfer auroc null`` and ``transfer auroc p``: see
+    :mod:`.chance`; q-values are for whoever has the cells of all sites.
 
     Raises:
         AlignmentError: the parts are not of one checkpoint and site.
     """
     _require_one_place(parts)
-    for source in parts:
-        for target in parts:
-            yield from _pair(source, target, config=config, draws=draws)
+    for target in parts:
+        chance = Target.of(target.view, target.design, config=config, draws=null_draws) if null_draws else None
+        for source in parts:
+            yield from _pair(source, target, chance, config=config, draws=draws)
 
 
 def lesson(source: Part, target: Part) -> Lesson:
@@ -88,23 +93,41 @@ def linked(
     return np.array([group in touched for group in statements.groups])
 
 
-def _pair(source: Part, target: Part, *, config: ProbingConfig, draws: int) -> Iterator[Cell]:
+def _pair(source: Part, target: Part, chance: Target | None, *, config: ProbingConfig, draws: int) -> Iterator[Cell]:
     sample = fewer(target.design.sample, draws=draws)
     if source is target:
-        probes, note, sign = fit(source.view, source.design, config=config), "", 1.0
+        note, sign, design = "", 1.0, source.design
     else:
         learned = lesson(source, target)
         note, sign = _note(source, target, learned), _sign(source.statements, target.statements)
+        design = replace(source.design, pairs=(learned.fold,))
         if not _is_fit(learned.fold, source.design.labels):
             yield from _undefined(source, target, note=f"undefined: too few rows are left; {note}")
             return
-        probes = fit(source.view, replace(source.design, pairs=(learned.fold,)), config=config)
+    probes = fit(source.view, design, config=config)
     for method in METHODS:
         stacked = _for_every_fold(probes[method], len(target.design.pairs))
         for how in STANDARDISATIONS:
             (row,) = log_odds_of(stacked, target.view, target.design, standardisation=how, config=config)
             for estimate in cell_estimates(sample, sign * row, method=f"{method} {how}", note=note):
-                yield Cell(source=source.statements.name, target=target.statements.name, estimate=estimate)
+                cell = Cell(source=source.statements.name, target=target.statements.name, estimate=estimate)
+                yield cell
+                if chance is not None and is_tested(cell):
+                    yield from _beside_chance(
+                        cell, source.view, probes["logistic"], design, chance, config=config, sign=sign
+                    )
+
+
+def _beside_chance(
+    cell: Cell, view: View, probes: FoldProbes, design: Design, target: Target, *, config: ProbingConfig, sign: float
+) -> Iterator[Cell]:
+    """The null of one pair, from as many labellings of the source's rows as the target has random directions."""
+    labellings = Labellings.of(design, draws=len(target.random))
+    drawn = chance_probes(view, probes, design, labellings, config=config)
+    is_self = cell.source == cell.target
+    yield from told(
+        cell, chance_of(cell.estimate.value, target, drawn, is_self=is_self, is_same_data=is_self, sign=sign)
+    )
 
 
 def _for_every_fold(probes: FoldProbes, folds: int) -> ProbeSet:

@@ -17,12 +17,14 @@ from trustrace.core.statements import Statements
 from trustrace.measures.config import ProbingConfig
 from trustrace.measures.dynamics import Curve
 from trustrace.measures.over_training.axes import axes_of
+from trustrace.measures.over_training.chance import chance_cells, with_discoveries
 from trustrace.measures.over_training.config import OverTrainingConfig
 from trustrace.measures.over_training.drift import Counted, direction_drift, subspace_drift
 from trustrace.measures.over_training.emergence import emergence
 from trustrace.measures.over_training.exchange_tests import paired_tests
 from trustrace.measures.over_training.fragility import margins_and_spreads, tolerance_estimate
 from trustrace.measures.over_training.halves import Halves
+from trustrace.measures.over_training.influence import Blocks, Influence, blocks_of, influence
 from trustrace.measures.over_training.linear import METHODS, FoldProbes, Method, fit
 from trustrace.measures.over_training.trajectories import Trajectory, right, trajectories, trajectory_estimates
 from trustrace.measures.over_training.transfer import STANDARDISATIONS, Cell, ProbeSet, transfer
@@ -49,6 +51,7 @@ class SiteCourse:
         estimates: Numbers of one checkpoint (``noise tolerance``) or of the whole course, which stand at its last checkpoint.
         cells: Numbers of two checkpoints: transfer, drift, paired tests.
         trajectories: What becomes of each statement.
+        influence: What the predictions of the checkpoints that are compared pair by pair owe to each other's statements.
     """
 
     site: str
@@ -56,6 +59,7 @@ class SiteCourse:
     estimates: tuple[tuple[Checkpoint, Estimate], ...]
     cells: tuple[Cell, ...]
     trajectories: tuple[Trajectory, ...]
+    influence: Influence
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,21 +135,29 @@ def compare(
     wanted = _sites(series, sites)
     design = Design.of(statements, config=config, seed=seed)
     halves = Halves.of(design, halvings=over.halvings, blocks=over.blocks)
+    blocks = blocks_of(design, most=over.influence_blocks)
     courses = []
     for site in wanted:
         views = checkpoint_views(series, site, device=device)
-        courses.append(_at_site(views, design, halves, config=config, over=over))
+        courses.append(_at_site(views, design, halves, blocks, config=config, over=over))
         progress(len(courses), len(wanted), "sites compared")
+    layers = tuple(_transfers(site_views(series[-1], wanted, device=device), design, config=config, over=over))
     return OverTraining(
         checkpoints=tuple(one.checkpoint for one in series),
         sites=tuple(_with_tests(courses, series, design, floor=floor, over=over)),
-        layers=tuple(_transfers(site_views(series[-1], wanted, device=device), design, config=config, over=over)),
+        layers=with_discoveries([layers])[0],
         duplicates=_duplicates(series, wanted[-1]),
     )
 
 
 def _at_site(
-    views: Sequence[View], design: Design, halves: Halves, *, config: ProbingConfig, over: OverTrainingConfig
+    views: Sequence[View],
+    design: Design,
+    halves: Halves,
+    blocks: Blocks,
+    *,
+    config: ProbingConfig,
+    over: OverTrainingConfig,
 ) -> SiteCourse:
     fitted = [fit(view, design, config=config) for view in views]
     log_odds, tolerances = [], []
@@ -166,7 +178,23 @@ def _at_site(
             *_drift(probes_of_some, some, design, halves, config=config, over=over),
         ),
         trajectories=trajectories(course, design.sample.labels, np.flatnonzero(design.tested)),
+        influence=_influence(some, probes_of_some, design, blocks, config=config),
     )
+
+
+def _influence(
+    views: Sequence[View],
+    fitted: Sequence[Mapping[Method, FoldProbes]],
+    design: Design,
+    blocks: Blocks,
+    *,
+    config: ProbingConfig,
+) -> Influence:
+    lost = [
+        influence(view, probes["logistic"], design, blocks, config=config)
+        for view, probes in zip(views, fitted, strict=True)
+    ]
+    return Influence(blocks=blocks[design.tested], lost=np.stack(lost))
 
 
 def spread_out(n: int, *, most: int) -> list[int]:
@@ -192,12 +220,17 @@ def _transfers_of(
     config: ProbingConfig,
     over: OverTrainingConfig,
 ) -> Iterator[Cell]:
+    """Every transfer, and what chance makes of the AUROC under ``logistic own``."""
+    found: list[Cell] = []
     for method in METHODS:
         probes = ProbeSet.of([one[method] for one in fitted])
         for how in STANDARDISATIONS:
-            yield from transfer(
+            found += transfer(
                 probes, views, design, method=method, standardisation=how, config=config, draws=over.matrix_draws
             )
+    yield from found
+    logistic = [one["logistic"] for one in fitted]
+    yield from chance_cells(views, logistic, design, found, config=config, draws=over.null_draws)
 
 
 def _drift(
@@ -238,7 +271,7 @@ def _with_tests(
     floor: float | None,
     over: OverTrainingConfig,
 ) -> Iterator[SiteCourse]:
-    """Add what is judged over all sites together: emergence, and paired tests of the compared checkpoints."""
+    """Add what is judged over all sites together: emergence, transfer beyond chance, and paired tests of the compared checkpoints."""
     few = spread_out(len(series), most=over.matrix_checkpoints)
     cells = paired_tests(
         {course.site: right(course.log_odds, design.sample.labels)[few] for course in courses},
@@ -247,7 +280,9 @@ def _with_tests(
         design.sample,
         exchanges=over.exchanges,
         seed=design.seed,
+        influences={course.site: course.influence for course in courses},
     )
+    transferred = with_discoveries([course.cells for course in courses])
     share = float(design.sample.labels.mean())
     level = max(share, 1 - share) if floor is None else floor
     training = _training(series)
@@ -258,7 +293,7 @@ def _with_tests(
         yield replace(
             course,
             estimates=(*course.estimates, *((series[-1].checkpoint, one) for one in emerged)),
-            cells=(*course.cells, *cells[course.site]),
+            cells=(*transferred[place], *cells[course.site]),
         )
 
 

@@ -5,8 +5,9 @@ group's difference. A pair's p-value is how often the absolute difference of ran
 since rows of one group are right or wrong together. An exchange is a sign for each group, and a difference of sums is a sum of
 differences: the signs are multiplied with each checkpoint's counts once, and every pair's null is a difference of two rows.
 
-Predictions are held-out ones, and rows of one fold share a probe: where probes find nothing they err together, which exchanges of groups do
-not see. Of simulated pairs at chance 9 % are told apart at a nominal 5 %, at an accuracy of 65 % 6 % (160 statements, 3 folds).
+Predictions are held-out ones, but the rows that one group is scored by train the probes of all others: groups that share nothing are right
+and wrong together, most of all where probes find nothing, and exchanges of groups alone told 10 to 13 % of simulated pairs at chance
+apart at a nominal 5 %. So a difference is first divided by the root of what this adds to its variance (:mod:`.influence`).
 
 References:
     Bengio and Grandvalet (2004), No unbiased estimator of the variance of k-fold cross-validation.
@@ -20,13 +21,14 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int
 from scipy.stats import false_discovery_control
 
 from trustrace.core.draws import generator
 from trustrace.core.errors import MeasurementError
 from trustrace.core.intervals import percentile_interval
 from trustrace.core.measurements import Estimate
+from trustrace.measures.over_training.influence import Influence, inflation
 from trustrace.measures.over_training.transfer import Cell
 from trustrace.measures.scoring import Sample
 
@@ -45,24 +47,30 @@ class PairedTests:
         pairs: The earlier and the later view of each.
         differences: The later one's accuracy less the earlier one's.
         p_values: Of "they are equally good".
+        inflations: The variance of each difference over that of independent groups.
     """
 
     pairs: tuple[tuple[int, int], ...]
     differences: PerPair
     p_values: PerPair
+    inflations: PerPair
 
 
-def exchange_tests(hits: Hits, groups: Sequence[str], *, exchanges: int, seed: int) -> PairedTests:
+def exchange_tests(
+    hits: Hits, groups: Sequence[str], *, exchanges: int, seed: int, influence: Influence | None = None
+) -> PairedTests:
     """Test every pair of views.
 
-    Where no exchange comes near a difference, the p-value is Hoeffding's bound on its tail, 2 exp(-t²/2Σd²), instead of the reciprocal of
-    the number of exchanges: with hundreds of pairs, false-discovery control needs p-values that exchanges cannot resolve.
+    A p-value counts the exchange that was observed among the others: (1 + reached) / (1 + exchanges). Where no exchange comes near a
+    difference, it is Hoeffding's bound on the tail, 2 exp(-t²/2Σd²), instead of the reciprocal of the number of exchanges: with hundreds
+    of pairs, false-discovery control needs p-values that exchanges cannot resolve.
 
     Args:
         hits: Whether each view's held-out prediction of each statement is right.
         groups: The group of each statement.
         exchanges: Random exchanges.
         seed: Of the exchanges.
+        influence: What predictions owe to each other's statements; None where no statement trains what another is scored by.
 
     Raises:
         MeasurementError: there are fewer than two groups, so that nothing can be exchanged.
@@ -73,35 +81,52 @@ def exchange_tests(hits: Hits, groups: Sequence[str], *, exchanges: int, seed: i
         raise MeasurementError(
             "one group of statements; its predictions cannot be exchanged: bring statements of several groups"
         )
-    counts = np.zeros((len(hits), n_groups))
-    np.add.at(counts.T, membership, hits.T.astype(np.float64))
+    counts = _sums(hits, membership)
     pairs = tuple(combinations(range(len(hits)), 2))
     first, second = np.array(pairs, dtype=int).reshape(-1, 2).T
     differences = counts[second].sum(axis=1) - counts[first].sum(axis=1)
     squares = ((counts[second] - counts[first]) ** 2).sum(axis=1)
+    inflations = np.ones(len(pairs))
+    if influence is not None:
+        parts, lost = _sums(hits, influence.blocks), influence.lost
+        inflations = inflation(parts[second] - parts[first], lost[second] - lost[first], squares)
+    shrunk = np.abs(differences) / np.sqrt(inflations)
     reached = np.zeros(len(pairs))
     rng = generator(seed, "exchange")
     for start in range(0, exchanges, _BATCH):
         signs = 1.0 - 2.0 * rng.integers(0, 2, size=(n_groups, min(_BATCH, exchanges - start)))
         sums = counts @ signs
-        reached += [
-            (np.abs(sums[j] - sums[i]) >= abs(own)).sum() for i, j, own in zip(first, second, differences, strict=True)
-        ]
+        reached += [(np.abs(sums[j] - sums[i]) >= own).sum() for i, j, own in zip(first, second, shrunk, strict=True)]
     return PairedTests(
         pairs=pairs,
         differences=differences / hits.shape[1],
-        p_values=_p_values(reached, exchanges, differences, squares),
+        p_values=_p_values(reached, exchanges, shrunk, squares),
+        inflations=inflations,
     )
 
 
-def _p_values(reached: PerPair, exchanges: int, differences: PerPair, squares: PerPair) -> PerPair:
+def _sums(hits: Hits, parts: Int[np.ndarray, " tested"]) -> Float64[np.ndarray, "view part"]:
+    """How many rows of each part are right, by view."""
+    counts = np.zeros((len(hits), int(parts.max()) + 1))
+    np.add.at(counts.T, parts, hits.T.astype(np.float64))
+    return counts
+
+
+def _p_values(reached: PerPair, exchanges: int, shrunk: PerPair, squares: PerPair) -> PerPair:
     counted = (1 + reached) / (1 + exchanges)
-    bound = 2 * np.exp(-(differences**2) / (2 * np.maximum(squares, 1.0)))
+    bound = 2 * np.exp(-(shrunk**2) / (2 * np.maximum(squares, 1.0)))
     return np.where(reached == 0, np.minimum(counted, bound), counted)
 
 
 def paired_tests(
-    hits: Mapping[str, Hits], names: Sequence[str], groups: Sequence[str], sample: Sample, *, exchanges: int, seed: int
+    hits: Mapping[str, Hits],
+    names: Sequence[str],
+    groups: Sequence[str],
+    sample: Sample,
+    *,
+    exchanges: int,
+    seed: int,
+    influences: Mapping[str, Influence] | None = None,
 ) -> dict[str, list[Cell]]:
     """``accuracy change``, with its interval, and its p- and q-value, for every pair of checkpoints at every site.
 
@@ -115,11 +140,16 @@ def paired_tests(
         sample: The tested rows with their bootstrap draws, shared by all checkpoints.
         exchanges: Random exchanges; the same ones at every site.
         seed: Of the exchanges.
+        influences: By site, what predictions owe to each other's statements.
 
     References:
         Benjamini and Yekutieli (2001), The control of the false discovery rate in multiple testing under dependency.
     """
-    found = {site: exchange_tests(one, groups, exchanges=exchanges, seed=seed) for site, one in hits.items()}
+    owed = influences or {}
+    found = {
+        site: exchange_tests(one, groups, exchanges=exchanges, seed=seed, influence=owed.get(site))
+        for site, one in hits.items()
+    }
     p_values = np.concatenate([one.p_values for one in found.values()]) if found else np.empty(0)
     q_values = false_discovery_control(p_values) if len(p_values) else p_values
     cells: dict[str, list[Cell]] = {}

@@ -78,7 +78,7 @@ def fit(
     labels = design.targets(values.device)
     fitted: dict[Method, list[tuple[PerFold, Float64[Tensor, " fold"]]]] = {method: [] for method in methods}
     regularisers: list[float] = []
-    for part, scale, pairs in _spaces(read, standard, design.pairs, features=config.features):
+    for part, scale, pairs in spaces_of(read, standard, design.pairs, features=config.features):
         chosen = _regularisers(part, labels, pairs, config=config)
         regularisers += chosen
         for method in methods:
@@ -108,7 +108,7 @@ def standard_of(read: Readings, masks: Sequence[Bool[np.ndarray, " statement"]],
     return Standard(shift=torch.stack(shifts), scale=torch.stack(scales))
 
 
-def _spaces(
+def spaces_of(
     read: Readings, standard: Standard, pairs: Sequence[Fold], *, features: Features
 ) -> Iterator[tuple[Spanned, PerFold, Sequence[Fold]]]:
     """The spaces in which folds are fitted: one for all, or one each; with what their features were divided by."""
