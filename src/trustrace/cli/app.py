@@ -86,7 +86,15 @@ def pretrain(
     show_table(f"what {config} will take", foresee_pretrain(described.training))
     watcher = described.watcher(out=out, settings=Settings(data_dir=data_dir))
     with showing_progress() as progress:
-        made = train(described.training, out=out, device=device, threads=threads, progress=progress, watcher=watcher)
+        made = train(
+            described.training,
+            out=out,
+            device=device,
+            threads=threads,
+            progress=progress,
+            watcher=watcher,
+            plots=described.plots(out=out),
+        )
     say(f"checkpoints: {made}" + (f"\nreport: trustrace report {watcher.out}" if watcher else ""))
 
 

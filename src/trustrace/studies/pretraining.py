@@ -2,8 +2,9 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from trustrace.core.config import Config
 from trustrace.core.errors import ConfigError
 from trustrace.studies.files import read_yaml
 from trustrace.studies.live.callback import LiveTrace
@@ -11,17 +12,31 @@ from trustrace.studies.live.config import LiveConfig, read_live
 from trustrace.studies.settings import Settings
 from trustrace.training.config import FolderCorpus, PretrainConfig
 from trustrace.training.plan import describe
+from trustrace.training.plots import Plots, TensorBoardPlots
 
 TRACE = "trace"
 """The run's folder of what was measured while it went on."""
 
+Tracker = Literal["tensorboard"]
+
+
+class Reporting(Config):
+    """Where a run's numbers are plotted besides its log.
+
+    Attributes:
+        report_to: ``tensorboard``: event files in the run's folder of that name.
+    """
+
+    report_to: tuple[Tracker, ...] = ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainStudy:
-    """A pre-training run, and what is measured while it goes on: a trace changes no weight, and is no part of what the run is."""
+    """A pre-training run, and what is measured and plotted while it goes on, which changes no weight and is no part of what the run is."""
 
     training: PretrainConfig
     trace: LiveConfig | None
+    report_to: tuple[Tracker, ...] = ()
 
     def watcher(self, *, out: Path, settings: Settings) -> LiveTrace | None:
         """What measures the run in ``out/trace``; None where nothing is to be.
@@ -30,6 +45,14 @@ class PretrainStudy:
             DataError: a dataset cannot be used.
         """
         return None if self.trace is None else LiveTrace(self.trace, out=out / TRACE, settings=settings)
+
+    def plots(self, *, out: Path) -> Plots | None:
+        """What plots the run in ``out/tensorboard``; None where nothing is to be plotted.
+
+        Raises:
+            ConfigError: tensorboard is not installed.
+        """
+        return TensorBoardPlots(out / "tensorboard") if "tensorboard" in self.report_to else None
 
 
 def read_pretrain(path: Path, *, corpus: Path | None = None, tokens: int | None = None) -> PretrainStudy:
@@ -51,9 +74,11 @@ def read_pretrain(path: Path, *, corpus: Path | None = None, tokens: int | None 
     if tokens is not None:
         values["tokens"] = tokens
     trace = values.pop("trace", None)
+    reporting = Reporting.read({key: values.pop(key) for key in ("report_to",) if key in values}, where=str(path))
     return PretrainStudy(
         training=PretrainConfig.read(values, where=str(path)),
         trace=None if trace is None else read_live(trace, where=f"{path}: trace"),
+        report_to=reporting.report_to,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,27 @@ from torch import Tensor
 from trustrace.core.errors import RunError
 from trustrace.core.progress import Progress
 from trustrace.training.folder import write_whole
+from trustrace.training.plots import Plots
 
 _STEPS_AT_ONCE = 16
+
+_PLOTTED = {"loss": "train/loss", "learning_rate": "train/learning_rate", "gradient_norm": "train/grad_norm"}
 
 # A loss beyond this has a perplexity that no float holds.
 _LARGEST_EXPONENT = 700.0
 
 
 class TrainingLog:
-    """Writes the log of a run to a path, where there is one, and tells its progress.
+    """Writes the log of a run to a path, where there is one, tells its progress, and plots it where plots are wanted.
 
     Losses stay on their device until several are fetched at once, so that a GPU is not stopped at every step.
     """
 
-    def __init__(self, path: Path | None, *, total: int, tokens_per_step: int, progress: Progress) -> None:
+    def __init__(
+        self, path: Path | None, *, total: int, tokens_per_step: int, progress: Progress, plots: Plots | None = None
+    ) -> None:
         self._path = path
+        self._plots = plots
         self._total = total
         self._tokens_per_step = tokens_per_step
         self._progress = progress
@@ -67,6 +74,8 @@ class TrainingLog:
         self._write(lines)
         self._pending, self._since = [], now
         _require_finite(lines)
+        for line in lines:
+            self.plot(int(line["step"]), {name: line[key] for key, name in _PLOTTED.items()})
         last = lines[-1]
         self._progress(int(last["step"]), self._total, f"steps: loss {last['loss']:.3f}, {rate:,.0f} tokens/s")
 
@@ -83,7 +92,13 @@ class TrainingLog:
                 }
             ]
         )
+        self.plot(step, {"eval/loss": held_out_loss})
         self.rested()
+
+    def plot(self, step: int, values: Mapping[str, float]) -> None:
+        """Plot `values` of `step`, where plots are wanted."""
+        if self._plots is not None and values:
+            self._plots.add(step, values)
 
     def rested(self) -> None:
         """Training goes on; what was done since it stopped does not count as training time."""

@@ -13,7 +13,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ from trustrace.training.folder import (
     write_folder,
 )
 from trustrace.training.log import TrainingLog, truncate
+from trustrace.training.plots import Plots
 from trustrace.training.schedule import learning_rate, save_steps
 from trustrace.training.tokenizer import make_tokenizer, open_tokenizer
 from trustrace.training.watching import Moment, Watcher
@@ -69,6 +70,7 @@ def pretrain(
     resume: bool = True,
     state_seconds: float = 600.0,
     watcher: Watcher | None = None,
+    plots: Plots | None = None,
 ) -> Path:
     """Train a model from random initialisation and save its checkpoints.
 
@@ -81,6 +83,7 @@ def pretrain(
         resume: Go on with a run that is in `out`; otherwise refuse it.
         state_seconds: The training state is kept at each save, and after so many seconds without one.
         watcher: Is handed the model at the steps that he asks for; the weights are the same bit for bit as without him.
+        plots: Is given loss, learning rate, gradient norm and held-out loss, and what the watcher has to plot.
 
     Returns:
         The folder of the checkpoints.
@@ -109,7 +112,8 @@ def pretrain(
         with _private_randomness(devices.device):
             if config.steps not in steps_in(folder.state):
                 run = _open_run(folder, config, devices)
-                _train(run, log=_open_log(run, progress), state_seconds=state_seconds, watcher=watcher)
+                with closing(plots) if plots is not None else nullcontext():
+                    _train(run, plots, progress=progress, state_seconds=state_seconds, watcher=watcher)
     return folder.checkpoints
 
 
@@ -170,7 +174,7 @@ def _open_run(folder: RunFolder, config: PretrainConfig, devices: Devices) -> _R
     )
 
 
-def _open_log(run: _Run, progress: Progress) -> TrainingLog:
+def _open_log(run: _Run, plots: Plots | None, progress: Progress) -> TrainingLog:
     """The log, which the first process writes."""
     is_first = run.devices.rank == 0
     return TrainingLog(
@@ -178,6 +182,7 @@ def _open_log(run: _Run, progress: Progress) -> TrainingLog:
         total=run.config.steps,
         tokens_per_step=run.config.tokens_per_step,
         progress=progress if is_first else silent,
+        plots=plots if is_first else None,
     )
 
 
@@ -222,11 +227,16 @@ def _adamw(model: nn.Module, recipe: Optimizer) -> torch.optim.AdamW:
     )
 
 
-def _train(run: _Run, *, log: TrainingLog, state_seconds: float, watcher: Watcher | None) -> None:
+def _train(
+    run: _Run, plots: Plots | None, *, progress: Progress, state_seconds: float, watcher: Watcher | None
+) -> None:
     total = run.config.steps
     saves = save_steps(total, run.config.saves)
     done = _resume(run)
-    watched = _begin_watching(run, watcher, done or 0)
+    if plots is not None and run.devices.rank == 0:
+        plots.begin(done or 0)
+    log = _open_log(run, plots, progress)
+    watched = _begin_watching(run, watcher, done or 0, log)
     if done is None:
         done = 0
         _save(run, done, log)
@@ -237,7 +247,7 @@ def _train(run: _Run, *, log: TrainingLog, state_seconds: float, watcher: Watche
         # Before the state is kept: a run that goes on from there has been looked at until there.
         if done in watched:
             log.flush()
-            _show(run, watcher, done)
+            _show(run, watcher, done, log)
             log.rested()
         if done in saves:
             log.flush()
@@ -250,23 +260,23 @@ def _train(run: _Run, *, log: TrainingLog, state_seconds: float, watcher: Watche
                 kept_at = time.monotonic()
 
 
-def _begin_watching(run: _Run, watcher: Watcher | None, step: int) -> frozenset[int]:
+def _begin_watching(run: _Run, watcher: Watcher | None, step: int, log: TrainingLog) -> frozenset[int]:
     """Let `watcher` see the model where training begins or goes on; the steps at which he is shown it, which every process knows."""
     if watcher is None:
         return frozenset()
     moment = _moment(run, step)
     if run.devices.rank == 0:
         watcher.begin(moment)
-    _show(run, watcher, step)
+    _show(run, watcher, step, log)
     return watcher.steps(moment.total) | {moment.total}
 
 
-def _show(run: _Run, watcher: Watcher | None, step: int) -> None:
-    """Show `watcher` the model if he wants to see this step, and tell him if it is the last; all processes but the first wait."""
+def _show(run: _Run, watcher: Watcher | None, step: int, log: TrainingLog) -> None:
+    """Show `watcher` the model if he wants to see this step, plot what he saw, and tell him if it is the last; other processes wait."""
     if watcher is not None and run.devices.rank == 0:
         moment = _moment(run, step)
         if step in watcher.steps(moment.total):
-            watcher.observe(moment)
+            log.plot(step, {f"train/{name}": value for name, value in watcher.observe(moment).items()})
         if step == moment.total:
             watcher.end(moment)
     run.devices.wait()

@@ -1,5 +1,6 @@
 """`trace:` in a pre-training file: the run is measured while it goes on, and ends with the same weights."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.studies.live_trainings import at_steps, measuring, same, table, traced
 from trustrace.core.errors import ConfigError
@@ -18,7 +20,7 @@ from trustrace.training.pretrain import pretrain
 SETTINGS = Settings(device="cpu")
 
 
-def file(folder: Path, trace: Any) -> Path:
+def file(folder: Path, trace: Any, **more: Any) -> Path:
     """A pre-training of twelve steps, saved at every fourth."""
     books = folder / "books"
     books.mkdir(exist_ok=True)
@@ -46,6 +48,7 @@ def file(folder: Path, trace: Any) -> Path:
         "held_out_tokens": 64,
         "saves": {"dense": 0, "dense_until": 1, "every": 4},
         "trace": trace,
+        **more,
     }
     path = folder / "pretrain.yaml"
     path.write_text(yaml.safe_dump({key: value for key, value in values.items() if value is not None}))
@@ -54,8 +57,20 @@ def file(folder: Path, trace: Any) -> Path:
 
 def run(study: PretrainStudy, out: Path, progress: Any = silent) -> Path:
     return pretrain(
-        study.training, out=out, device="cpu", progress=progress, watcher=study.watcher(out=out, settings=SETTINGS)
+        study.training,
+        out=out,
+        device="cpu",
+        progress=progress,
+        watcher=study.watcher(out=out, settings=SETTINGS),
+        plots=study.plots(out=out),
     )
+
+
+def events(out: Path) -> dict[str, dict[int, float]]:
+    """What TensorBoard's own reader finds, by tag and step."""
+    found = EventAccumulator(str(out / "tensorboard"), size_guidance={"scalars": 0})
+    found.Reload()
+    return {tag: {one.step: one.value for one in found.Scalars(tag)} for tag in found.Tags()["scalars"]}
 
 
 def weights(checkpoints: Path) -> dict[str, torch.Tensor]:
@@ -115,3 +130,57 @@ def test_a_trace_may_be_a_study_of_checkpoints(tmp_path: Path) -> None:
 def test_a_trace_that_cannot_be_is_refused_when_the_file_is_read(tmp_path: Path, trace: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         read_pretrain(file(tmp_path, trace))
+
+
+def test_tensorboard_reads_back_the_log_and_the_scalars_of_the_trace(tmp_path: Path) -> None:
+    asked = measuring(tmp_path, schedule={"every": 4})
+    study = read_pretrain(file(tmp_path, asked, report_to=["tensorboard"]))
+    run(study, tmp_path / "run")
+    found = events(tmp_path / "run")
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    for tag, key in (("train/loss", "loss"), ("train/learning_rate", "learning_rate"), ("eval/loss", "held_out_loss")):
+        assert found[tag] == pytest.approx({line["step"]: line[key] for line in log if key in line}, rel=1e-6)
+    assert len(found["train/loss"]) == 12
+    rows = [row for row in table(tmp_path / "run" / "trace") if row["step"] is not None]
+    for row in rows:
+        if (row["quantity"], row["method"], row["role"]) == ("auroc", "logistic", "measured") and row["step"] == 4:
+            plotted = found[f"train/trustrace/{row['dataset']}/{row['site']}/auroc"]
+            assert set(plotted) == {0, 4, 8, 12}
+            assert plotted[4] == pytest.approx(row["value"], rel=1e-6)
+    assert any(tag.endswith("best_site") for tag in found)
+
+
+def test_a_run_that_was_cut_and_goes_on_plots_each_step_once(tmp_path: Path) -> None:
+    study = read_pretrain(file(tmp_path, measuring(tmp_path, schedule={"every": 6}), report_to=["tensorboard"]))
+
+    def cut(done: int, total: int, what: str) -> None:
+        if what.startswith("steps") and done >= 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(study, tmp_path / "run", progress=cut)
+    assert 6 in events(tmp_path / "run")["train/loss"]
+    run(study, tmp_path / "run")
+    found = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"scalars": 0})
+    found.Reload()
+    assert [one.step for one in found.Scalars("train/loss")] == list(range(1, 13))
+
+
+def test_plotting_is_no_part_of_what_a_run_is_and_changes_no_weight(tmp_path: Path) -> None:
+    plain, plotted = read_pretrain(file(tmp_path, None)), read_pretrain(file(tmp_path, None, report_to=["tensorboard"]))
+    assert plain.training == plotted.training
+    assert plain.plots(out=tmp_path) is None
+    expected, found = weights(run(plain, tmp_path / "plain")), weights(run(plotted, tmp_path / "plotted"))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert not (tmp_path / "plain" / "tensorboard").exists()
+
+
+def test_an_unknown_tracker_and_a_missing_package_are_said_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="report_to"):
+        read_pretrain(file(tmp_path, None, report_to=["tensorbord"]))
+    study = read_pretrain(file(tmp_path, None, report_to=["tensorboard"]))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="pip install tensorboard"):
+        study.plots(out=tmp_path)
