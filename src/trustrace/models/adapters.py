@@ -171,8 +171,8 @@ def merging_dtype(folder: Path, wanted: torch.dtype | None) -> torch.dtype | Non
 def merged(module: PreTrainedModel, folder: Path, *, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """`module` with the adapter in `folder/adapter` merged into it; as it is where there is none.
 
-    An adapter's changes are small beside the weights, and in half precision many would be lost in adding. So the sum is in float32 or better,
-    and rounded once.
+    An adapter's changes are small beside the weights, and in half precision many would be lost in adding. So the sum is in float32 or
+    better, and rounded once.
 
     Args:
         module: The base, as :func:`merging_dtype` says.

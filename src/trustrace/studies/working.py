@@ -1,5 +1,6 @@
 """A study at work on models: units that are tried one by one, and what they give, or why they failed, is kept."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from trustrace.core.measurements import Measurement
 from trustrace.core.measurements import Protocol as Conventional
 from trustrace.core.progress import Progress
 from trustrace.evaluation.outcomes import Outcome, Task
+from trustrace.models.fingerprints import weights_fingerprint
 from trustrace.models.language_model import LanguageModel
 from trustrace.runs.identity import Unit
 from trustrace.runs.ledger import Ledger
@@ -23,6 +25,10 @@ from trustrace.studies.settings import Settings
 
 Answer = tuple[list[Measurement], Mapping[str, bytes]]
 """What a unit gives: rows, and files that are kept beside them."""
+
+
+WEIGHTS = "weights.json"
+"""Beside a unit: the fingerprint of the weights that it was done with."""
 
 
 @runtime_checkable
@@ -80,6 +86,7 @@ class Work:
     fatal: tuple[type[Exception], ...] = ()
     down: dict[str, str] = field(default_factory=dict)
     finished: int = field(init=False)
+    _fingerprints: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.finished = sum(map(self.ledger.is_finished, self.plan.units))
@@ -131,6 +138,27 @@ class Work:
         """What each version of `model` does on one half of `task`."""
         opened = self.opened(task, half=half)
         return tuple(opened.run(model, batch_tokens=self.settings.batch_tokens, progress=self.progress))
+
+    def weights_of(self, model: LanguageModel) -> dict[str, bytes]:
+        """The file that says which weights a unit was done with; they are read once for each checkpoint."""
+        key = model.checkpoint.key
+        if key not in self._fingerprints:
+            self._fingerprints[key] = weights_fingerprint(model.module)
+        return {WEIGHTS: json.dumps({"weights": self._fingerprints[key]}).encode()}
+
+    def equal_weights(self, units: Mapping[str, Sequence[Unit]]) -> list[list[str]]:
+        """Checkpoints that are one model under several names: a series that skips a step, or was published wrongly.
+
+        Args:
+            units: Of each checkpoint by its key, those that say which weights they were done with.
+        """
+        named: dict[str, list[str]] = {}
+        for key, own in units.items():
+            files = (self.ledger.file_of(unit, WEIGHTS) for unit in own if not self.is_open(unit))
+            said = next((file for file in files if file.is_file()), None)
+            if said:
+                named.setdefault(json.loads(said.read_text("utf-8"))["weights"], []).append(key)
+        return [keys for keys in named.values() if len(keys) > 1]
 
     def conclude(self, units: Sequence[Unit], facts: Mapping[str, Any]) -> None:
         """Write what can be said of the study as it stands, finished or not: the rows of `units`, and the manifest."""

@@ -216,6 +216,23 @@ def test_a_broken_model_is_named_and_the_others_go_on(folder: Path, tmp_path: Pa
     assert {row["checkpoint"] for row in rows_in(tmp_path / "run")} == {"series@step_0000001"}
 
 
+def test_two_revisions_with_equal_weights_are_named(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "series", tmp_path / "series")
+    first, second = (tmp_path / "series" / "checkpoints" / f"step_000000{step}" for step in (0, 1))
+    shutil.copy2(first / "model.safetensors", second / "model.safetensors")
+    same = [["series@step_0000000", "series@step_0000001"]]
+    models = [{"source": str(tmp_path / "series"), "select": "all"}, str(folder / "target")]
+    run_finetune(asked(folder, models=models, methods=["full"], general=[]), out=tmp_path / "run", settings=SETTINGS)
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text("utf-8"))["equal_weights"] == same
+    steering = study(folder, sources={"source": str(tmp_path / "series")})
+    run_steer(steering, out=tmp_path / "steer", settings=SETTINGS)
+    assert json.loads((tmp_path / "steer" / "manifest.json").read_text("utf-8"))["equal_weights"] == same
+
+
+def test_no_weights_are_equal_in_a_series_that_is_in_order(run: Path) -> None:
+    assert json.loads((run / "manifest.json").read_text("utf-8"))["equal_weights"] == []
+
+
 def test_a_loss_that_is_not_finite_fails_its_own_tuning_alone(folder: Path, tmp_path: Path) -> None:
     wild = RECIPE | {"optimizer": {"learning_rate": 1e30, "clip": 1e30}}
     methods = [{"method": "full", "recipe": wild}, {"method": "lora", "rank": 1}]

@@ -1,6 +1,5 @@
 """Proxy-tuning over a series: each checkpoint as it is and with what tuning did to a later one, beside the tuned models themselves."""
 
-import json
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,6 @@ from trustrace.core.progress import Progress, silent
 from trustrace.evaluation.estimates import changes
 from trustrace.evaluation.outcomes import Outcome
 from trustrace.interventions.proxy import ProxyTuning
-from trustrace.models.fingerprints import weights_fingerprint
 from trustrace.models.language_model import LanguageModel
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.evaluating import SAMPLES, require_success
@@ -20,8 +18,6 @@ from trustrace.studies.proxying.plan import Member, ProxyPlan, plan_proxy
 from trustrace.studies.settings import Settings
 from trustrace.studies.versions import PLAIN, Conventions, Version, measured, rows_of, samples_of
 from trustrace.studies.working import Answer, Work, claimed
-
-WEIGHTS = "weights.json"
 
 OVER_EXPERT = "over_expert"
 """Ends the name of a difference to the expert itself."""
@@ -133,8 +129,7 @@ def _proxied(work: _Proxy, tuned: _Tuned, model: LanguageModel, task: TaskConfig
     expert = _of_expert(work, tuned, task)
     for version, outcome in zip(versions[1:], outcomes[1:], strict=True):
         rows += _over_expert(work, model, version, outcome, expert, dataset)
-    weights = json.dumps({"weights": weights_fingerprint(model.module)}).encode()
-    return rows, {SAMPLES: samples_of(versions, outcomes, dataset), WEIGHTS: weights}
+    return rows, {SAMPLES: samples_of(versions, outcomes, dataset), **work.weights_of(model)}
 
 
 def label_of(plan: ProxyPlan) -> str:
@@ -167,18 +162,11 @@ def _conclude(work: _Proxy) -> None:
             "bases": [base.checkpoint.key for base in plan.bases],
             "expert": plan.expert.checkpoint.key,
             "anti_expert": plan.anti_expert.checkpoint.key,
-            "equal_weights": _equal_weights(work),
+            "equal_weights": work.equal_weights(
+                {
+                    base.checkpoint.key: [plan.proxied_unit(base, task) for task in plan.study.tasks]
+                    for base in plan.bases
+                }
+            ),
         },
     )
-
-
-def _equal_weights(work: _Proxy) -> list[list[str]]:
-    """Bases that are one and the same model under several names: a series that skips a step, or was published wrongly."""
-    named: dict[str, list[str]] = {}
-    for base in work.plan.bases:
-        units = [work.plan.proxied_unit(base, task) for task in work.plan.study.tasks]
-        done = next((unit for unit in units if not work.is_open(unit)), None)
-        if done:
-            weights = json.loads(work.ledger.file_of(done, WEIGHTS).read_text("utf-8"))["weights"]
-            named.setdefault(weights, []).append(base.checkpoint.key)
-    return [keys for keys in named.values() if len(keys) > 1]

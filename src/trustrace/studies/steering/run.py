@@ -138,7 +138,7 @@ def _vectors(steer: _Steer, model: LanguageModel, contrast: Contrast) -> Answer:
         measured(model, estimate, Version(vector=vector.key, site=vector.site), contrast.name, steer.conventions)
         for vector, estimate in cosines(vectors)
     ]
-    return rows, written
+    return rows, {**written, **steer.weights_of(model)}
 
 
 def _steer_target(steer: _Steer, target: Target) -> None:
@@ -328,5 +328,8 @@ def _conclude(steer: _Steer) -> None:
         {
             "sources": {one.key: [one.commit, one.step, one.tokens_seen] for one in plan.sources},
             "targets": {one.checkpoint.key: one.checkpoint.commit for one in plan.targets},
+            "equal_weights": steer.equal_weights(
+                {one.key: [plan.vectors_unit(one, contrast) for contrast in plan.contrasts] for one in plan.sources}
+            ),
         },
     )

@@ -137,7 +137,7 @@ def _loaded(work: _Finetune, base: Base) -> LanguageModel:
 def _as_it_is(work: _Finetune, plain: _Plain, task: TaskConfig) -> Answer:
     outcomes, dataset = _outcomes(work, plain, task), f"{task.title}/test"
     rows = rows_of(plain.model, [PLAIN], outcomes, dataset, conventions=work.conventions)
-    return rows, {SAMPLES: samples_of([PLAIN], outcomes, dataset)}
+    return rows, {SAMPLES: samples_of([PLAIN], outcomes, dataset), **work.weights_of(plain.model)}
 
 
 def _tested(work: _Finetune, plain: _Plain, model: LanguageModel, tuning: Tuning, task: TaskConfig) -> Answer:
@@ -262,6 +262,9 @@ def _conclude(work: _Finetune) -> None:
         plan.units,
         {
             "models": {one.checkpoint.key: one.checkpoint.commit for one in plan.bases},
+            "equal_weights": work.equal_weights(
+                {one.checkpoint.key: [plan.plain_unit(one, task) for task in plan.study.asked] for one in plan.bases}
+            ),
             "lessons": {one.name: [len(one.exchanges), one.fingerprint] for one in plan.lessons.values()},
         },
     )
