@@ -29,6 +29,9 @@ from trustrace.report.steering_findings import Finding, findings
 from trustrace.report.steering_folder import STUDY, SteeringFolder, read_steering
 from trustrace.report.steering_payload import steering_payload
 from trustrace.report.steering_runs import SteeringRun, steering_run
+from trustrace.report.tuning_contents import tuning_contents
+from trustrace.report.tuning_runs import STUDY as TUNING
+from trustrace.report.tuning_runs import tuning_run
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -38,9 +41,6 @@ _STEERING_SCRIPTS = ("data.js", "charts.js", "frame.js", "steering_charts.js", "
 
 DYNAMICS = "dynamics.html"
 """The page beside that of a trace whose checkpoints were compared."""
-
-TUNING = "finetune"
-"""What a fine-tuning run says that it is."""
 
 
 def write_report(run: Path, *, out: Path | None = None) -> Path:
@@ -96,9 +96,7 @@ def _drawn_and_written(content: RunFolder, run: Path, figures: Path, *, dynamics
     if content.study.get("study") == PROXY:
         return _rendered("proxy.html.jinja", (), proxy_contents(content, proxy_run(content), figures), "{}")
     if content.study.get("study") == TUNING:
-        raise RunError(
-            f"{run}: a fine-tuning run has no page of its own; lay it beside others with `trustrace compare {run} RUN ...`"
-        )
+        return _rendered("tuning.html.jinja", (), tuning_contents(content, tuning_run(content, run), figures), "{}")
     trace = pivot(content.table)
     return page_text(content, trace, drawn=write_figures(trace, figures), dynamics=dynamics)
 
