@@ -45,8 +45,8 @@ def _draw(panel: "Axes", one: Learning, colour: str, width: float) -> None:
     panel.plot(steps, losses, color=colour, lw=width, label=one.label)
     if one.documents:
         panel.plot(*zip(*one.documents, strict=True), color=colour, lw=0.9, ls=(0, (3, 2)), label=one.label + DOCUMENTS)
-    ring = {"marker": "o", "ms": 5, "mfc": "none", "ls": "none"}
-    panel.plot([one.kept], [dict(one.losses)[one.kept]], color=LIGHT.focus, label=KEPT, **ring)
+    loss = dict(one.losses)[one.kept]
+    panel.plot([one.kept], [loss], color=LIGHT.focus, marker="o", ms=5, mfc="none", ls="none", label=KEPT)
 
 
 def _dress(panel: "Axes", base: str) -> None:
