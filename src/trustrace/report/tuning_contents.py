@@ -23,7 +23,7 @@ from trustrace.report.tuning_runs import Became, Curve, Learning, Outcome, Tunin
 
 _CAPTION = (
     "Held-out loss by update, in nats a token: one panel a model, one line a tuning, a ring at the update whose weights were kept. Solid: "
-    "answers to what was asked, which decide that. Dashed: documents that are rehearsed, which do not."
+    "what decides that, which is answers wherever anything was asked. Dashed: documents that are rehearsed beside them, which do not."
 )
 _READING = (
     Term(
@@ -46,7 +46,7 @@ _READING = (
     ),
 )
 _LEARNED = (
-    *("Tuning", "Kept update", "Held-out loss", "Of documents", "Learned", "Held out", "Trained weights", "Tokens"),
+    *("Tuning", "Kept update", "Held-out loss", "Of documents", "Learned", "Held out", "Trained weights"),
     "Operations",
 )
 
@@ -147,8 +147,7 @@ def _cells(one: Learning) -> Iterator[SteeringCell]:
     beside = f"and {sides['rehearsed']:,} documents" if sides.get("rehearsed") else ""
     yield SteeringCell(text=f"{sides['deciding']:,}" if sides else ABSENT, beside=beside)
     yield SteeringCell(text=f"{spent['trained']:,}", beside=f"of {spent['parameters']:,}")
-    yield SteeringCell(text=f"{spent['training_tokens']:,}")
-    yield SteeringCell(text=f"{spent['flops']:.2g}")
+    yield SteeringCell(text=f"{spent['flops']:.2g}", beside=f"{spent['training_tokens']:,} tokens")
 
 
 def _fall(curve: Curve, kept: int) -> SteeringCell:

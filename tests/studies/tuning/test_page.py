@@ -77,7 +77,7 @@ def test_what_was_learned_is_what_the_records_say(run: Path, page: str, arranged
         assert row[4] == f"{shown(documents[kept])} from {shown(documents['0'])}"
         assert row[5] == f"{record['sides']['learned']:,} exchanges"
         assert row[6] == f"{record['sides']['deciding']:,} and {record['sides']['rehearsed']:,} documents"
-        assert row[8] == f"{record['compute']['training_tokens']:,}"
+        assert row[8] == f"{record['compute']['flops']:.2g} {record['compute']['training_tokens']:,} tokens"
 
 
 def test_every_number_stands_beside_the_untuned_model_s(run: Path, page: str) -> None:
