@@ -74,6 +74,25 @@ def test_features_of_very_different_size_are_fitted_in_double_precision():
     assert gradient.abs().max() < 1e-5
 
 
+def test_an_embedding_that_all_but_a_few_statements_share_is_fitted_to_the_optimum():
+    """Two distinct rows in many dimensions: one feature in truth, and a Gram matrix of which single precision sees rounding alone."""
+    rng = np.random.default_rng(0)
+    two = 0.02 * rng.standard_normal((2, 512)) + 0.1
+    which = np.zeros(566, dtype=int)
+    which[rng.choice(566, 11, replace=False)] = 1
+    labels = torch.from_numpy((rng.random(566) < np.where(which, 0.7, 0.5)).astype(float))
+    space = feature_space(torch.from_numpy(two[which]), features="unit_rms")
+    distance = float(space.inner_products(torch.ones(566, dtype=torch.bool)).diagonal().sum().sqrt())
+    spread = np.linalg.norm(which - which.mean())
+    line = (which * distance / spread)[:, None]
+    for regulariser in (1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6):
+        penalty = space.mean_variance(torch.ones(566, 1, dtype=torch.bool)) / regulariser
+        found = solve(space, Columns(labels=labels[:, None], weights=torch.ones(566, 1).double(), penalties=penalty))
+        textbook = LogisticRegression(C=1 / float(penalty[0]), tol=1e-10, max_iter=10_000).fit(line, labels.numpy())
+        wanted = textbook.decision_function(line)
+        assert found.responses[:, 0].numpy() == pytest.approx(wanted, abs=2e-4), regulariser
+
+
 def test_the_squared_loss_is_ridge_regression():
     x, labels = make_features(n=80, d=150)
     space = feature_space(x, features="scaled")
