@@ -15,15 +15,19 @@ SCRATCH = ".scratch-"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, owner: str = "") -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the body succeeds and vanishes when it does not.
+
+    Args:
+        path: What is written.
+        owner: Which of several processes that share a folder writes it.
 
     Raises:
         RunError: the disk is full or not writable; `path` is as it was.
     """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=path.parent))
+        scratch = Path(tempfile.mkdtemp(prefix=scratch_of(owner), dir=path.parent))
         try:
             yield scratch / path.name
             _flush(scratch / path.name)
@@ -33,15 +37,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def publishing(folder: Path) -> Iterator[Path]:
+def publishing(folder: Path, *, owner: str = "") -> Iterator[Path]:
     """Yield a temporary folder that becomes `folder` in one rename when the body succeeds.
+
+    Args:
+        folder: What is written.
+        owner: Which of several processes that share a folder writes it.
 
     Raises:
         RunError: the disk is full or not writable; `folder` does not exist then.
     """
     with _explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=folder.parent))
+        scratch = Path(tempfile.mkdtemp(prefix=scratch_of(owner), dir=folder.parent))
         try:
             yield scratch
             for file in sorted(scratch.iterdir()):
@@ -50,6 +58,11 @@ def publishing(folder: Path) -> Iterator[Path]:
             scratch.rename(folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def scratch_of(owner: str) -> str:
+    """How the names of what `owner` has not finished begin."""
+    return f"{SCRATCH}{owner}-" if owner else SCRATCH
 
 
 @contextmanager

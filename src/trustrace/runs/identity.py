@@ -45,7 +45,7 @@ class Unit:
         """SHA-256 of the step and its inputs; the name is decoration and stays out."""
         return hashlib.sha256(canonical_json([self.step, dict(self.inputs)]).encode()).hexdigest()
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """A folder name that a person can read and that two different units never share."""
         readable = re.sub(r"[^A-Za-z0-9._@+-]+", "-", self.name).strip("-.")[:80]

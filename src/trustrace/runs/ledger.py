@@ -14,80 +14,95 @@ A run folder::
 A unit is finished when its folder exists. Nothing else holds state, so a run can be killed at any instant and started again.
 """
 
-import fcntl
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 
-from trustrace.core.errors import RunError
 from trustrace.core.measurements import Measurement, ReplicatedMeasurement
-from trustrace.runs.files import SCRATCH, publishing, replacing
+from trustrace.runs.claiming import LOCK, claimed, waiting_for, write_json
+from trustrace.runs.collecting import collected
+from trustrace.runs.files import publishing, scratch_of
 from trustrace.runs.identity import Unit
-from trustrace.runs.table import SCHEMA, as_table, read_replicates, read_table, write_replicates, write_table
+from trustrace.runs.table import as_table, read_replicates, read_table, write_replicates, write_table
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The finished and failed units of the run in `folder`."""
+    """The finished and failed units of the run in `folder`.
+
+    Attributes:
+        folder: The run folder.
+        share: Which share of the run this process does, ``3-of-8``; all of it if empty.
+        known: Folders of units that are known to be finished: what was there at the start, and what came since.
+    """
 
     folder: Path
+    share: str = ""
+    known: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path, *, study: Mapping[str, Any]) -> "Iterator[Ledger]":
-        """Claim `folder` for `study` while the body runs.
+    def open(cls, folder: Path, *, study: Mapping[str, Any], share: str = "") -> "Iterator[Ledger]":
+        """Claim `folder` for `study` while the body runs, alone or as one of several that divide the units: ``3-of-8``.
 
         Raises:
-            RunError: the folder belongs to another study, holds other files, or another process works in it.
+            RunError: the folder belongs to another study, holds other files, or another process works on the same units.
         """
-        _require_a_place_for_a_run(folder)
-        with (folder / ".lock").open("w") as lock:
-            _lock(lock, folder)
-            for leftover in list(folder.rglob(f"{SCRATCH}*")):
-                shutil.rmtree(leftover)
-            _claim(folder, study)
-            yield cls(folder)
+        with claimed(folder, study, share=share):
+            yield cls(folder, share=share, known=_published(folder / "units"))
 
     def is_finished(self, unit: Unit) -> bool:
         """Whether `unit` has its record."""
-        return (self._home(unit) / "record.json").is_file()
+        if unit.folder in self.known:
+            return True
+        # Another process may have finished it since this one looked.
+        if (self._home(unit) / "record.json").is_file():
+            self.known.add(unit.folder)
+            return True
+        return False
+
+    def count_finished(self, units: Iterable[Unit]) -> int:
+        """How many of `units` this process knows to be finished; the disk is not asked."""
+        return sum(unit.folder in self.known for unit in units)
 
     def finish(
         self, unit: Unit, rows: Sequence[Measurement], *, seconds: float, files: Mapping[str, bytes] | None = None
     ) -> None:
         """Record `rows`, and `files` beside them, as the answer of `unit`; from here on it is never computed again."""
-        with publishing(self._home(unit)) as scratch:
+        with publishing(self._home(unit), owner=self.share) as scratch:
             for name, content in (files or {}).items():
                 (scratch / name).write_bytes(content)
             write_table(as_table(rows), scratch / "measurements.parquet")
             write_replicates(rows, scratch / "replicates.npz")
-            _write_json(
+            write_json(
                 scratch / "record.json",
                 {"step": unit.step, "name": unit.name, "inputs": unit.inputs, "seconds": seconds},
             )
+        self.known.add(unit.folder)
         self._failure(unit).unlink(missing_ok=True)
 
     def fail(self, unit: Unit, error: Exception) -> None:
         """Record why `unit` failed; it stays open for the next start."""
-        _write_json(self._failure(unit), {"unit": unit.name, "error": type(error).__name__, "message": str(error)})
+        failure = {"unit": unit.name, "error": type(error).__name__, "message": str(error)}
+        write_json(self._failure(unit), failure, owner=self.share)
 
     def failures(self, units: Sequence[Unit]) -> list[dict[str, str]]:
         """Which of `units` failed and have not succeeded since; failures of units that are no longer asked for count no more."""
-        paths = [self._failure(unit) for unit in units]
-        return [json.loads(path.read_text("utf-8")) for path in paths if path.is_file()]
+        present = {path.stem for path in (self.folder / "failures").glob("*.json")}
+        return [json.loads(self._failure(unit).read_text("utf-8")) for unit in units if unit.folder in present]
 
     def forget_failures(self, units: Sequence[Unit]) -> None:
         """Remove the failures of all but `units`: a file that was mended is another unit."""
         kept = {self._failure(unit) for unit in units}
         for path in set((self.folder / "failures").glob("*.json")) - kept:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def rows_of(self, unit: Unit) -> pa.Table:
         """The recorded rows of a finished `unit`."""
@@ -116,19 +131,32 @@ class Ledger:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A folder for intermediate files that is gone when the body ends, or at the next start after a kill."""
-        with TemporaryDirectory(prefix=SCRATCH, dir=self.folder) as folder:
+        with TemporaryDirectory(prefix=scratch_of(self.share), dir=self.folder) as folder:
             yield Path(folder)
 
-    def collect(self, units: Sequence[Unit]) -> pa.Table:
-        """The rows of all finished `units`, in the given order, and written as the run's table."""
-        finished = [self.rows_of(unit) for unit in units if self.is_finished(unit)]
-        table = pa.concat_tables(finished) if finished else SCHEMA.empty_table()
-        write_table(table.combine_chunks(), self.folder / "measurements.parquet")
-        return table
+    def collect(self, units: Sequence[Unit]) -> int:
+        """Write the rows of all finished `units`, in the given order, as the run's table, unless it holds them already.
+
+        Returns:
+            The number of rows.
+        """
+        finished = [unit for unit in units if self.is_finished(unit)]
+        return collected(
+            [unit.folder for unit in finished],
+            lambda: map(self.rows_of, finished),
+            path=self.folder / "measurements.parquet",
+            owner=self.share,
+        )
+
+    @contextmanager
+    def concluding(self) -> Iterator[None]:
+        """While the body runs, no other share puts together what all have finished."""
+        with waiting_for(self.folder / f"{LOCK}-table"):
+            yield
 
     def write(self, name: str, content: Any) -> None:
         """Write `content` as the JSON file `name` of the run."""
-        _write_json(self.folder / name, content)
+        write_json(self.folder / name, content, owner=self.share)
 
     def _home(self, unit: Unit) -> Path:
         return self.folder / "units" / unit.folder
@@ -137,47 +165,9 @@ class Ledger:
         return self.folder / "failures" / f"{unit.folder}.json"
 
 
-def _lock(lock: IO[str], folder: Path) -> None:
-    """Hold `lock` until the process ends, however it ends."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RunError(f"{folder}: another process works in this run; wait for it, or choose another --out") from None
-
-
-def _require_a_place_for_a_run(folder: Path) -> None:
-    """Refuse what is no folder, cannot be made one, or holds somebody's files, before anything is put there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{folder} cannot be a run folder: {error.strerror}; choose another with --out") from error
-    if (folder / "study.json").exists():
-        return
-    others = sorted(
-        entry.name for entry in folder.iterdir() if entry.name != ".lock" and not entry.name.startswith(SCRATCH)
-    )
-    if others:
-        raise RunError(
-            f"{folder} is not a run and holds other files ({', '.join(others[:3])}); choose an empty or new folder with --out"
-        )
-
-
-def _claim(folder: Path, study: Mapping[str, Any]) -> None:
-    path = folder / "study.json"
-    if not path.exists():
-        _write_json(path, study)
-        return
-    present = json.loads(path.read_text("utf-8"))
-    wanted = json.loads(json.dumps(study))
-    different = sorted(key for key in present.keys() | wanted.keys() if present.get(key) != wanted.get(key))
-    if different:
-        raise RunError(
-            f"{folder} belongs to another study (it differs in {', '.join(different)}); choose another --out, or go back to its study"
-        )
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with replacing(path) as scratch:
-        scratch.write_text(
-            json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
-        )
+def _published(units: Path) -> set[str]:
+    """The folders in `units`; what is being written there counts for nothing."""
+    if not units.is_dir():
+        return set()
+    with os.scandir(units) as entries:
+        return {entry.name for entry in entries if not entry.name.startswith(".")}

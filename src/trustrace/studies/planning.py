@@ -59,6 +59,17 @@ class Units:
 
     def trace_unit(self, subject: Subject, statements: Statements) -> Unit:
         """One dataset in one model, at every site."""
+        asked = subject.checkpoint, statements.name
+        if asked not in self._made:
+            self._made[asked] = self._trace_unit(subject, statements)
+        return self._made[asked]
+
+    @cached_property
+    def _made(self) -> dict[tuple[Checkpoint, str], Unit]:
+        """Units that were asked for: each is described and hashed once, however many there are."""
+        return {}
+
+    def _trace_unit(self, subject: Subject, statements: Statements) -> Unit:
         checkpoint, study = subject.checkpoint, self.study
         inputs = self._shared(statements) | {
             "code": code_version(*MEASURING),

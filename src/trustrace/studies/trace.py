@@ -53,7 +53,8 @@ class Tracing:
     def tell(self) -> None:
         """Tell how many units are finished."""
         units = self.plan.units
-        self.progress(sum(map(self.ledger.is_finished, units)), len(units), "units")
+        done = self.ledger.count_finished(units)
+        self.progress(done, len(units), "units" if done < len(units) else "units: nothing left to do")
 
 
 def run_trace(study: TraceConfig, *, out: Path, settings: Settings, progress: Progress = silent) -> Path:
@@ -203,9 +204,9 @@ def _measured(
 def conclude(trace: Tracing, *, started: float) -> None:
     """Write what can be said of the run as it stands, finished or not."""
     ledger, plan = trace.ledger, trace.plan
-    table = ledger.collect([*plan.units, phases_unit(plan, course_units(plan, ledger))])
+    rows = ledger.collect([*plan.units, phases_unit(plan, course_units(plan, ledger))])
     ledger.write("audit.json", [_audit(ledger, plan, statements) for statements in plan.datasets])
-    ledger.write("manifest.json", _manifest(trace, started=started, rows=table.num_rows))
+    ledger.write("manifest.json", _manifest(trace, started=started, rows=rows))
 
 
 def _audit(ledger: Ledger, plan: Units, statements: Statements) -> dict[str, Any]:

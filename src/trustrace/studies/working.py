@@ -162,12 +162,12 @@ class Work:
 
     def conclude(self, units: Sequence[Unit], facts: Mapping[str, Any]) -> None:
         """Write what can be said of the study as it stands, finished or not: the rows of `units`, and the manifest."""
-        study, table = self.plan.study, self.ledger.collect(units)
+        study, rows = self.plan.study, self.ledger.collect(units)
         common = {
             "study": study.name,
             "environment": environment() | {"device": self.settings.torch_device()},
             "seed": study.seed,
-            "rows": table.num_rows,
+            "rows": rows,
             "units": {unit.folder: self.ledger.is_finished(unit) for unit in self.plan.units},
             "failures": self.ledger.failures(self.plan.units),
         }
