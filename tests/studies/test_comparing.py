@@ -11,7 +11,8 @@ import pytest
 from tests.studies.small_studies import READING, SETTINGS, rows_in, series, study, values
 from tests.studies.tuning.test_run import asked, write_instructions
 from trustrace.core.errors import RunError
-from trustrace.studies.comparing import as_csv, as_markdown, compare_runs, write_comparison
+from trustrace.studies.comparing import compare_runs
+from trustrace.studies.side_by_side import as_csv, as_markdown, in_one_table, write_comparison
 from trustrace.studies.steering.run import run_steer
 from trustrace.studies.tuning.run import run_finetune
 
@@ -94,8 +95,31 @@ def test_the_files_hold_what_is_shown(folder: Path, tmp_path: Path) -> None:
     assert values_in == pytest.approx([row.value for row in found.rows], rel=0, abs=0, nan_ok=True)
     assert {line["p"] for line in lines if line["system"] == "as it is"} == {""}
     written = markdown.read_text("utf-8")
-    assert written.startswith("## target@main\n\n| task | quantity |")
-    assert written.count("\n|") == len(found.rows) + 2
+    assert "## target@main\n\n| task | quantity |" in written
+    assert written.partition("## target@main")[2].count("\n|") == len(found.rows) + 2
+
+
+def test_one_table_has_a_row_for_all_that_is_done_to_a_model_and_a_column_for_each_number(folder: Path) -> None:
+    found = compare_runs([folder / "steer", folder / "tune"], quantities=["perplexity"])
+    rows = in_one_table(found)
+    assert [row["model"] for row in rows] == ["target@main"] * 5
+    assert rows[0]["what is done"] == "as it is"
+    title = next(name for name in rows[0] if "perplexity" in name)
+    (tuned,) = [row for row in found.rows if row.system == "full:told" and row.quantity == "perplexity"]
+    (cell,) = [row[title] for row in rows if row["what is done"] == "full:told"]
+    assert cell == f"{tuned.value:.4g} ({tuned.change:+.3g}, p {tuned.p:.2g})"
+    assert sum("(control)" in row["what is done"] for row in rows) == 1
+    assert as_markdown(found).count(title) == 1
+
+
+def test_runs_that_ask_other_items_have_columns_of_their_own(folder: Path) -> None:
+    rows = in_one_table(compare_runs([folder / "tune", folder / "fewer"], quantities=["perplexity"]))
+    columns = [name for name in rows[0] if "perplexity" in name]
+    assert [column.rpartition(" ")[2] for column in columns] == ["A", "B"]
+    assert [[bool(row[column]) for column in columns] for row in rows if row["what is done"] == "full:told"] == [
+        [True, False],
+        [False, True],
+    ]
 
 
 def test_what_is_no_run_or_no_quantity_is_said(folder: Path, tmp_path: Path) -> None:

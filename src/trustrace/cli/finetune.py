@@ -47,10 +47,11 @@ def compare(
 ) -> None:
     """Lay steering, instructions, tuning and whatever else RUNS did to the same models side by side."""
     from trustrace.cli.view import say, show_table
-    from trustrace.studies.comparing import compare_runs, overview, write_comparison
+    from trustrace.studies.comparing import compare_runs
+    from trustrace.studies.side_by_side import in_one_table, write_comparison
 
     found = compare_runs(runs, quantities=tuple(quantity or ()), every=every)
-    show_table("side by side, on the test half", overview(found))
+    show_table("side by side, on the test half", in_one_table(found))
     for note in found.notes:
         say(note)
     if out is not None:

@@ -4,13 +4,11 @@ A run of any study can be laid beside others as long as its rows name what was d
 steering run those settings are shown that won on the development half; which of them win on the test half is what is to be found out.
 """
 
-import csv
 import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from io import StringIO
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -123,66 +121,6 @@ def _once_as_it_is(rows: Sequence[Compared]) -> Iterator[Compared]:
             yield row
         if row.system == PLAIN:
             seen.add(place)
-
-
-def write_comparison(comparison: Comparison, out: Path) -> tuple[Path, Path]:
-    """Write ``comparison.md`` and ``comparison.csv`` into the folder `out`."""
-    out.mkdir(parents=True, exist_ok=True)
-    markdown, table = out / "comparison.md", out / "comparison.csv"
-    markdown.write_text(as_markdown(comparison), encoding="utf-8")
-    table.write_text(as_csv(comparison), encoding="utf-8")
-    return markdown, table
-
-
-def as_csv(comparison: Comparison) -> str:
-    """One line a number, in full precision; what is undefined stays empty."""
-    written = StringIO()
-    names = [one.name for one in fields(Compared)]
-    writer = csv.DictWriter(written, names, lineterminator="\n")
-    writer.writeheader()
-    for row in comparison.rows:
-        writer.writerow({name: "" if _is_nan(value) else value for name, value in vars(row).items()})
-    return written.getvalue()
-
-
-def as_markdown(comparison: Comparison) -> str:
-    """One table a model, and the notes."""
-    parts = []
-    for target in dict.fromkeys(row.target for row in comparison.rows):
-        cells = [_cells(row) for row in comparison.rows if row.target == target]
-        lines = [list(cells[0]), ["---"] * len(cells[0]), *(list(one.values()) for one in cells)]
-        parts.append(f"## {target}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
-    notes = "\n".join(f"* {note}" for note in comparison.notes)
-    return "\n\n".join([*parts, notes]) + "\n"
-
-
-def overview(comparison: Comparison) -> list[dict[str, Any]]:
-    """The same for a terminal."""
-    return [{"model": row.target, **_cells(row)} for row in comparison.rows]
-
-
-def _cells(row: Compared) -> dict[str, str]:
-    is_plain = math.isnan(row.change)
-    return {
-        "task": row.task,
-        "quantity": f"{row.quantity} ({row.by})",
-        "system": row.system + (" (control)" if row.role == "control" else ""),
-        "value": f"{row.value:.4g}",
-        "95 %": _interval(row.lower, row.upper),
-        "change": "" if is_plain else f"{row.change:+.4g}",
-        "of change": "" if is_plain else _interval(row.change_lower, row.change_upper),
-        "p": "" if math.isnan(row.p) else f"{row.p:.2g}",
-        "n": str(row.n),
-        "items": row.items,
-    }
-
-
-def _interval(lower: float, upper: float) -> str:
-    return "" if math.isnan(lower) else f"{lower:.4g} to {upper:.4g}"
-
-
-def _is_nan(value: object) -> bool:
-    return isinstance(value, float) and math.isnan(value)
 
 
 def _read(folder: Path, *, every: bool) -> _Run:
