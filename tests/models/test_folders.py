@@ -144,7 +144,7 @@ def test_a_progress_file_that_makes_no_sense_is_named(value: object, series: Pat
 def test_a_configuration_that_is_cut_off_is_named(checkpoint: Path) -> None:
     (checkpoint / "config.json").write_text('{"model_type": "gpt')
     source = open_source(str(checkpoint))
-    with pytest.raises(CheckpointError, match=r"config.json: not a JSON file"):
+    with pytest.raises(CheckpointError, match=r"config.json is not JSON"):
         load(source, source.checkpoints()[0])
 
 

@@ -10,17 +10,31 @@ import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from jaxtyping import Float32
+from pydantic import ConfigDict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from trustrace.core.checkpoints import Checkpoint
+from trustrace.core.documents import RecordedCheckpoint, shaped
 from trustrace.core.errors import AlignmentError, ConfigError, DataError, IntegrityError, MeasurementError
 from trustrace.core.sites import Site
 
 FORMAT = "trustrace-activations-1"
+
+
+class _Manifest(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    checkpoint: RecordedCheckpoint
+    sites: list[str]
+    position: str
+    fingerprint: str
+    n: int
+    d_model: int
+    provenance: NotRequired[dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +85,15 @@ class Activations:
         """What the manifest of `path` says."""
         manifest = manifest_path(path)
         try:
-            values = json.loads(manifest.read_text(encoding="utf-8"))
-            checkpoint = Checkpoint(**values.pop("checkpoint"))
-            return cls(path=path, checkpoint=checkpoint, sites=tuple(values.pop("sites")), **values)
+            content = manifest.read_bytes()
         except FileNotFoundError:
             raise IntegrityError(
                 f"{path} has no manifest {manifest.name}: its capture did not finish; capture again"
             ) from None
-        except (ValueError, TypeError, KeyError) as error:
-            raise IntegrityError(f"{manifest} is no manifest of activations ({error}); capture again") from error
+        way_out = "it is no manifest of activations; capture again"
+        values = shaped(content, _Manifest, where=manifest, error=IntegrityError, way_out=way_out)
+        checkpoint = Checkpoint(**values.pop("checkpoint"))
+        return cls(path=path, checkpoint=checkpoint, sites=tuple(values.pop("sites")), **values)
 
     def to_manifest(self) -> str:
         """The text of the manifest."""

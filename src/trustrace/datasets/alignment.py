@@ -12,20 +12,25 @@ References:
 """
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trustrace.core.documents import parsed
 from trustrace.core.errors import AlignmentError, DataError
+from trustrace.core.parquet import parquet_table, rows_of
 from trustrace.core.statements import LabelMeaning, Source, Statements
 from trustrace.datasets.cleaning import distinct
+from trustrace.datasets.files import MAXIMUM_ROWS
 from trustrace.datasets.grouping import normalise
 from trustrace.datasets.splits import assign_splits
 
 MEANING = LabelMeaning(one="the chosen (safer) answer", zero="the rejected answer", desired=1)
+
+MAXIMUM_BYTES = 4_000_000_000
+"""Of a gzip file, unpacked."""
 
 _HUMAN, _ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 _OWN = ("prompt", "chosen", "rejected")
@@ -117,33 +122,31 @@ def rows_in(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _decoded(path: Path) -> str:
     try:
-        content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+        return (_unpacked(path) if path.suffix == ".gz" else path.read_bytes()).decode("utf-8-sig")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: not a whole gzip file ({error}); download it again") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
 
 
+def _unpacked(path: Path) -> bytes:
+    """The content of a gzip file, of which a thousandth of the size is enough for a promise that fills the memory."""
+    with gzip.open(path) as packed:
+        content = packed.read(MAXIMUM_BYTES + 1)
+    if len(content) > MAXIMUM_BYTES:
+        raise DataError(f"{path} unpacks to more than {MAXIMUM_BYTES:,} bytes; divide it, or unpack it yourself")
+    return content
+
+
 def _object(line: str, place: str) -> Mapping[str, Any]:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{place} is not JSON ({error}); write one object a line") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{place} is not a JSON object")
+    row: Mapping[str, Any] = parsed(line, dict, where=place, error=DataError, way_out="write one object a line")
     return row
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows: list[dict[str, Any]] = pq.ParquetFile(path).read().to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({error}); write it again") from None
-    return rows
+    again = "write it again"
+    table = parquet_table(path.read_bytes(), where=path, error=DataError, way_out=again, most_rows=MAXIMUM_ROWS)
+    return rows_of(table, where=path, error=DataError, way_out=again)
 
 
 def _pair(row: Mapping[str, Any], place: str) -> Pair | None:

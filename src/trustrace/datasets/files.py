@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from trustrace.core.documents import parsed
 from trustrace.core.errors import AlignmentError, DataError
+from trustrace.core.parquet import parquet_table, rows_of
 from trustrace.core.statements import SPLITS, Dimension, LabelMeaning, Scheme, Source, Split, Statements
 from trustrace.datasets.grouping import normalise
 from trustrace.datasets.splits import assign_splits
@@ -22,6 +24,9 @@ OPTIONAL = ("group", "split")
 FORMATS = (".csv", ".jsonl", ".parquet")
 MINIMUM_ROWS = 6
 """Each label in each of train, validation and test."""
+
+MAXIMUM_ROWS = 2_000_000
+"""Of a Parquet file, which can promise any number of rows in a few bytes."""
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -201,25 +206,19 @@ def _read_jsonl(text: str, path: Path) -> Iterator[_Row]:
 
 
 def _json_object(line: str, place: str) -> dict[str, Any]:
-    try:
-        values = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{place} is not JSON ({error}); write one object a line") from None
-    if not isinstance(values, dict):
-        raise DataError(f'{place} is not a JSON object; write {{"statement": ..., "label": 0 or 1}}')
+    values: dict[str, Any] = parsed(
+        line, dict, where=place, error=DataError, way_out='write {"statement": ..., "label": 0 or 1} in one line'
+    )
     return values
 
 
 def _read_parquet(path: Path) -> list[_Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.ParquetFile(path).read()
-        _check_columns(table.column_names, path)
-        return [_Row(f"row {number}", values) for number, values in enumerate(table.to_pylist())]
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable Parquet file ({error}); write it again") from None
+    table = parquet_table(
+        path.read_bytes(), where=path, error=DataError, way_out="write it again", most_rows=MAXIMUM_ROWS
+    )
+    _check_columns(table.column_names, path)
+    rows = rows_of(table, where=path, error=DataError, way_out="write texts and whole numbers")
+    return [_Row(f"row {number}", values) for number, values in enumerate(rows)]
 
 
 def _check_columns(columns: Sequence[str], path: Path) -> None:

@@ -78,5 +78,5 @@ def _prompt_and_answer(row: Mapping[str, Any], place: str) -> tuple[str, str]:
 
 def _headed(row: Mapping[str, Any], place: str) -> str:
     asked = text_in(row, "instruction", place).strip()
-    given = f"\n\n### Input:\n{row['input'].strip()}" if row.get("input") else ""
+    given = f"\n\n### Input:\n{text_in(row, 'input', place).strip()}" if row.get("input") else ""
     return f"### Instruction:\n{asked}{given}\n\n### Response:"

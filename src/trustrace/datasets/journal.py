@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from trustrace.core.documents import parsed
 from trustrace.core.errors import DataError
 
 
@@ -27,6 +28,9 @@ class Entry:
     text: str
     prompt_tokens: int
     completion_tokens: int
+
+
+_KINDS = {"key": str, "kind": str, "text": str, "prompt_tokens": int, "completion_tokens": int}
 
 
 def read_journal(path: Path) -> Mapping[str, Entry]:
@@ -83,9 +87,8 @@ def _finished_lines(path: Path) -> list[bytes]:
 
 
 def _parse(line: bytes, *, where: str) -> Entry:
-    try:
-        return Entry(**json.loads(line))
-    except (ValueError, TypeError):
-        raise DataError(
-            f"{where} is no entry of a journal; remove that line, or choose another file as journal"
-        ) from None
+    way_out = "remove that line, or choose another file as journal"
+    values = parsed(line, dict, where=where, error=DataError, way_out=way_out)
+    if {name: type(value) for name, value in values.items()} != _KINDS:
+        raise DataError(f"{where} is no entry of a journal; {way_out}")
+    return Entry(**values)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from trustrace.core.documents import shaped
 from trustrace.core.errors import DataError, IntegrityError
 from trustrace.core.statements import Source
 
@@ -297,7 +298,11 @@ def _by_hand(file: SourceFile, folder: Path | None) -> str:
 def _recorded(cache: Path) -> dict[str, str]:
     """The hashes of files that had none when they were first used, by URL."""
     path = cache / "first_use.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    way_out = "remove it, and what was downloaded is trusted anew"
+    found: dict[str, str] = shaped(path.read_bytes(), dict[str, str], where=path, error=DataError, way_out=way_out)
+    return found
 
 
 def _record(cache: Path, url: str, sha256: str) -> None:

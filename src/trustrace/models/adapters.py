@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import CheckpointError, MissingExtraError, UnsafeFileError
-from trustrace.models import weights
+from trustrace.models import trusting, weights
 from trustrace.models.folders import PROGRESS, FolderSource, checkpoint_in
 from trustrace.models.hub import HubSource
 from trustrace.models.quiet import quietly
@@ -114,7 +114,11 @@ def base_of(folder: Path) -> str:
             f"{folder}: {CONFIG} names no base; write the folder or the repository of the model that it belongs to "
             "under base_model_name_or_path"
         )
-    if Path(named).expanduser().is_dir():
+    if len(named) > 4096 or "\0" in named:
+        raise CheckpointError(
+            f"{folder}: its base {named[:80]!r} is no name of a folder or a repository; write it anew"
+        )
+    if _is_folder(named):
         return named
     if Path(named).is_absolute() or named.startswith((".", "~")):
         raise CheckpointError(
@@ -122,6 +126,14 @@ def base_of(folder: Path) -> str:
         )
     revision = config.get("revision")
     return f"{named}@{revision}" if revision else named
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_dir()
+    # A name that no file system takes, and the home of a user who is none.
+    except (OSError, RuntimeError):
+        return False
 
 
 def place_of(source: object, checkpoint: Checkpoint) -> tuple[str, str | None]:
@@ -149,11 +161,13 @@ def open_adapter(folder: Path, base: object) -> AdapterSource:
         UnsafeFileError: its weights are pickled.
     """
     folder = folder.resolve()
-    kind = weights.read_json(folder / CONFIG).get("peft_type")
+    config = weights.read_json(folder / CONFIG)
+    kind = config.get("peft_type")
     if kind != "LORA":
         raise CheckpointError(f"{folder}: an adapter of type {kind!r}; only LORA can be merged into its base here")
     if not isinstance(base, FolderSource | HubSource):
         raise CheckpointError(f"{folder}: its base is an adapter too; merge that one and save it as a model first")
+    trusting.require_plain_adapter(folder, config)
     _weights_of(folder)
     known = checkpoint_in(folder)
     return AdapterSource(
@@ -195,9 +209,11 @@ def merged(module: PreTrainedModel, folder: Path, *, dtype: torch.dtype | None =
             expected = set(peft.get_peft_model_state_dict(adapted, save_embedding_layers=False))
             _require_same_names(place, expected)
             whole: PreTrainedModel = adapted.merge_and_unload(safe_merge=True)
-        except (RuntimeError, ValueError, KeyError, AttributeError) as error:
+        # Peft fails over what it does not expect in a configuration in any way.
+        except Exception as error:
+            said = str(error).partition("\n")[0][:500] or type(error).__name__
             raise CheckpointError(
-                f"{place}: the adapter does not fit its base, which is of another shape: {str(error).splitlines()[0]}; "
+                f"{place}: the adapter does not fit its base, which is of another shape: {said}; "
                 "open it on the model that it was trained on"
             ) from error
     _cast_(whole, rounded)

@@ -87,7 +87,7 @@ def _blocks(decoder: PreTrainedModel) -> nn.ModuleList:
     n_blocks = decoder.config.get_text_config().num_hidden_layers
     lists = {name: child for name, child in decoder.named_children() if isinstance(child, nn.ModuleList)}
     fitting = [child for child in lists.values() if len(child) == n_blocks]
-    if len(fitting) != 1:
+    if len(fitting) != 1 or not n_blocks:
         lengths = {name: len(child) for name, child in lists.items()}
         raise ModelError(
             f"{type(decoder).__name__}: {len(fitting)} lists of {n_blocks} blocks among {lengths}; "
@@ -107,9 +107,7 @@ def _final_norm(decoder: PreTrainedModel, blocks: nn.ModuleList) -> nn.Module:
     with ExitStack() as hooks:
         for module in [blocks[-1], *children]:
             hooks.callback(module.register_forward_hook(note).remove)
-        with torch.no_grad():
-            token = torch.zeros(1, 1, dtype=torch.long, device=decoder.device)
-            final = decoder(input_ids=token, use_cache=False).last_hidden_state
+        final = _output_of_one_token(decoder)
     residual = next(residual_out(output) for module, _, output in passed if module is blocks[-1])
     for module, given, returned in passed:
         if module is not blocks[-1] and _same(given, residual) and _same(returned, final):
@@ -118,6 +116,20 @@ def _final_norm(decoder: PreTrainedModel, blocks: nn.ModuleList) -> nn.Module:
         f"{type(decoder).__name__}: no module takes the last block's output to last_hidden_state; "
         "only decoders with one final norm after their blocks can be traced"
     )
+
+
+def _output_of_one_token(decoder: PreTrainedModel) -> Tensor:
+    token = torch.zeros(1, 1, dtype=torch.long, device=decoder.device)
+    try:
+        with torch.no_grad():
+            final: Tensor = decoder(input_ids=token, use_cache=False).last_hidden_state
+    # A configuration whose numbers contradict each other makes modules that do not fit each other, and fails in any way.
+    except Exception as error:
+        raise ModelError(
+            f"{type(decoder).__name__} cannot compute one token ({type(error).__name__}: {str(error)[:200]}); its configuration "
+            "contradicts itself, or this version of transformers cannot run it"
+        ) from error
+    return final
 
 
 def _same(one: Any, other: Tensor) -> bool:

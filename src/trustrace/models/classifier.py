@@ -15,11 +15,10 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from trustrace.core.errors import CheckpointError, ConfigError, ModelError, TokenizerError
 from trustrace.core.progress import Progress, silent
-from trustrace.models import families, weights
+from trustrace.models import families, trusting, weights
 from trustrace.models.quiet import quietly
 from trustrace.models.sources import open_source
 
@@ -128,11 +127,10 @@ def load_classifier(source: str, *, device: str = "cpu") -> TextClassifier:
     listing = series.checkpoints()
     chosen = series.pin(next((one for one in listing if one.revision == families.MAIN), listing[-1]))
     with series.path(chosen) as folder:
-        kind = weights.read_config(folder).get("model_type")
-        if kind not in CONFIG_MAPPING:
-            raise ModelError(f"{source}: architecture {kind!r} is not known to transformers; choose another classifier")
+        config = trusting.require_known(folder, trusted=False)
         files = weights.weight_files(folder)
         weights.verify(files)
+        trusting.require_backed(folder, config, files)
         module, tokenizer = _module(folder, files), _tokenizer(folder)
     found = TextClassifier(name=source, commit=chosen.commit, module=module.to(device), tokenizer=tokenizer)
     _prove(found)
@@ -165,6 +163,8 @@ def _module(folder: Path, files: weights.WeightFiles) -> PreTrainedModel:
                 dtype=torch.float32,
                 use_safetensors=files.kind == "safetensors",
                 weights_only=True,
+                # Unsaid, transformers would ask on the terminal.
+                trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
             )
@@ -189,7 +189,9 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise TokenizerError(f"{folder}: no tokenizer; put its files beside the weights")
     try:
         with quietly():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=False, local_files_only=True
+            )
     # The tokenizers library raises plain Exception for a damaged file.
     except Exception as error:
         raise TokenizerError(f"{folder}: its tokenizer cannot be read: {error}") from error

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from trustrace.core.checkpoints import Checkpoint
-from trustrace.core.errors import CheckpointError, ConfigError, ModelError, TokenizerError
-from trustrace.models import adapters, selfcheck, weights
+from trustrace.core.errors import CheckpointError, ConfigError, TokenizerError
+from trustrace.models import adapters, selfcheck, trusting, weights
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.quiet import quietly
 from trustrace.models.sources import CheckpointSource
@@ -58,9 +58,10 @@ def load(
     target, wanted = _device(device), _dtype(dtype)
     pinned = source.pin(checkpoint)
     with source.path(pinned) as folder:
-        _require_known_code(folder, trusted=trust_remote_code)
+        config = trusting.require_known(folder, trusted=trust_remote_code)
         files = weights.weight_files(folder)
         weights.verify(files)
+        trusting.require_backed(folder, config, files)
         tokenizer = _tokenizer(source, pinned, folder, trust_remote_code=trust_remote_code)
         read_in = adapters.merging_dtype(folder, wanted)
         module = _module(folder, files, dtype=read_in, trust_remote_code=trust_remote_code)
@@ -106,12 +107,13 @@ def random_init(
     """
     target, wanted = _device(device), _dtype(dtype)
     with source.path(checkpoint, with_weights=False) as folder:
-        _require_known_code(folder, trusted=trust_remote_code)
+        promised = trusting.promised_weights(trusting.require_known(folder, trusted=trust_remote_code))
+        _require_memory(folder, weights_in_float32=promised)
         tokenizer = _tokenizer(source, checkpoint, folder, trust_remote_code=trust_remote_code)
         with _explained(folder), quietly():
             config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         commit = f"random_init_{seed}-{weights.content_hash(folder, with_weights=False)}"
-    with torch.random.fork_rng(devices=[]), quietly():
+    with torch.random.fork_rng(devices=[]), _explained(folder), quietly():
         torch.default_generator.manual_seed(seed)
         module: PreTrainedModel = AutoModelForCausalLM.from_config(
             config, dtype=torch.float32, trust_remote_code=trust_remote_code
@@ -138,21 +140,18 @@ def _dtype(name: str) -> torch.dtype | None:
     return _DTYPES.get(name)
 
 
+def _require_memory(folder: Path, *, weights_in_float32: int) -> None:
+    """Refuse before the memory is filled rather than after."""
+    free = psutil.virtual_memory().available
+    if 4 * weights_in_float32 > free:
+        raise CheckpointError(
+            f"{folder}: about {weights_in_float32:,} weights in float32 do not fit {free / 1e9:.1f} GB of free memory; "
+            "take a smaller model, or leave the untrained twin out"
+        )
+
+
 def _stored_dtype(config: Any) -> torch.dtype:
     return config.dtype if isinstance(config.dtype, torch.dtype) else torch.float32
-
-
-def _require_known_code(folder: Path, *, trusted: bool) -> None:
-    config = weights.read_config(folder)
-    kind = config.get("model_type")
-    if kind in CONFIG_MAPPING or (trusted and "auto_map" in config):
-        return
-    way_out = (
-        "it comes with code of its own, which runs only with trust_remote_code=True"
-        if "auto_map" in config
-        else "it may need a newer transformers"
-    )
-    raise ModelError(f"{folder}: architecture {kind!r} is not known to transformers; {way_out}")
 
 
 def _module(
@@ -182,8 +181,10 @@ def _explained(folder: Path) -> Iterator[None]:
     """What transformers raises over a folder's content, as an error that names the folder."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise CheckpointError(f"{folder}: transformers cannot read it: {error}") from error
+    # Each architecture fails in a way of its own over a configuration that does not fit it: missing attributes, assertions, divisions.
+    except Exception as error:
+        said = str(error)[:2000]
+        raise CheckpointError(f"{folder}: transformers cannot read it: {said or type(error).__name__}") from error
 
 
 def _tokenizer(

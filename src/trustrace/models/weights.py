@@ -1,7 +1,6 @@
 """The files of a checkpoint: which of them matter, whether they are whole, whether reading them is safe, and their hash."""
 
 import hashlib
-import json
 import pickle
 import struct
 import warnings
@@ -13,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import NonNegativeInt
+from typing_extensions import TypedDict
 
+from trustrace.core.documents import is_folder_name, parsed, require_shape
 from trustrace.core.errors import CheckpointError, UnsafeFileError
 
 CONFIG = "config.json"
@@ -29,6 +31,16 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "chat_template.jinja",
 )
+
+_LONGEST_HEADER = 100_000_000
+"""Bytes: what safetensors itself reads at most."""
+
+
+class _Entry(TypedDict):
+    dtype: str
+    shape: list[NonNegativeInt]
+    data_offsets: tuple[NonNegativeInt, NonNegativeInt]
+
 
 _SINGLE = {"safetensors": "model.safetensors", "bin": "pytorch_model.bin"}
 _SHAPE_KEYS = (
@@ -120,14 +132,13 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file holds no JSON object.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path}: not a JSON file ({error}); it may be truncated, so fetch or save it again"
-        ) from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: holds a JSON {type(values).__name__}, expected an object")
+    values: dict[str, Any] = parsed(
+        path.read_bytes(),
+        dict,
+        where=path,
+        error=CheckpointError,
+        way_out="it may be truncated, so fetch or save it again",
+    )
     return values
 
 
@@ -171,7 +182,12 @@ def _file_hash(path: Path, size: int, modified: int) -> str:
 
 def _shards(folder: Path, index: Path) -> Iterator[Path]:
     weight_map = read_json(index).get("weight_map")
-    names = sorted(set(weight_map.values())) if isinstance(weight_map, dict) else []
+    named = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    if wrong := [name for name in named if not isinstance(name, str) or not is_folder_name(name)]:
+        raise CheckpointError(
+            f"{index}: {str(wrong[0])[:80]!r} is no file beside it; an index names the shards that lie in its own folder: fetch it again"
+        )
+    names = sorted(set(named))
     missing = [name for name in names if not (folder / name).is_file()]
     if missing or not names:
         raise CheckpointError(
@@ -189,19 +205,14 @@ def _verify_safetensors(path: Path) -> None:
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
         if 8 + length > size:
             raise CheckpointError(f"{path}: truncated inside its header ({size} bytes); fetch or save it again")
-        try:
-            header = json.loads(file.read(length))
-        except ValueError as error:
-            raise CheckpointError(
-                f"{path}: its header is no JSON, so this is no safetensors file; fetch it again"
-            ) from error
-    try:
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (AttributeError, KeyError, TypeError, IndexError) as error:
-        raise CheckpointError(
-            f"{path}: its header lists no tensors as safetensors does; fetch or save it again"
-        ) from error
-    expected = 8 + length + max(ends, default=0)
+        if length > _LONGEST_HEADER:
+            raise CheckpointError(f"{path}: a header of {length:,} bytes is no header of safetensors; fetch it again")
+        # A reader must not be asked for more than the file has: the promise alone would fill the memory.
+        way_out = "its header is no JSON that lists tensors as safetensors does; fetch or save it again"
+        header = parsed(file.read(length), dict, where=path, error=CheckpointError, way_out=way_out)
+    header.pop("__metadata__", None)
+    require_shape(header, dict[str, _Entry], where=path, error=CheckpointError, way_out=way_out)
+    expected = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
     if size != expected:
         raise CheckpointError(f"{path}: {size} bytes, but its header promises {expected}; fetch or save it again")
 
@@ -218,5 +229,7 @@ def _verify_pickle(path: Path) -> None:
             f"{path}: reading it could run code, because its pickle holds more than tensors; "
             "convert it to safetensors where you trust it, and use that"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: truncated or damaged ({error}); fetch or save it again") from error
+    # What a damaged pickle asks of torch fails in as many ways as there are things to ask for.
+    except Exception as error:
+        said = str(error).partition("\n")[0][:200]
+        raise CheckpointError(f"{path}: truncated or damaged ({said}); fetch or save it again") from error

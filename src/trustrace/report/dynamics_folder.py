@@ -5,10 +5,42 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
+from trustrace.core.documents import FolderName
 from trustrace.core.errors import RunError
 from trustrace.report.run_folder import RunFolder, read_json, read_table
 
 TABLE = "dynamics.parquet"
+
+
+class _Summary(TypedDict, total=False):
+    failures: list[str] | None
+    duplicates: list[list[str]] | None
+    units: list[FolderName] | None
+
+
+class _Record(TypedDict, total=False):
+    name: str
+
+
+class _Told(TypedDict):
+    row: int
+    kind: str
+    learned_at: int | None
+    forgettings: int
+    right: int
+    margin: float
+
+
+class _Site(TypedDict):
+    statements: list[_Told]
+    hardest: list[_Told]
+
+
+class _Trajectories(TypedDict):
+    checkpoints: list[str]
+    sites: dict[str, _Site]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +102,7 @@ def read_dynamics(folder: Path, run: RunFolder) -> DynamicsFolder | None:
     """
     if not (folder / TABLE).is_file():
         return None
-    summary = read_json(folder / "dynamics.json", dict)
+    summary = read_json(folder / "dynamics.json", _Summary)
     return DynamicsFolder(
         run=replace(run, table=read_table(folder / TABLE)),
         failures=tuple(map(str, summary.get("failures") or ())),
@@ -82,15 +114,15 @@ def read_dynamics(folder: Path, run: RunFolder) -> DynamicsFolder | None:
 def _trajectories(folder: Path, units: Sequence[str]) -> Iterator[tuple[tuple[str, str], SiteStatements]]:
     """Of each unit that kept them."""
     for unit in units:
-        path = folder / "units" / Path(str(unit)).name / "trajectories.json"
+        path = folder / "units" / unit / "trajectories.json"
         if not path.is_file():
             continue
-        dataset = str(read_json(path.with_name("record.json"), dict).get("name", ""))
-        content = read_json(path, dict)
+        dataset = str(read_json(path.with_name("record.json"), _Record).get("name", ""))
         try:
+            content = read_json(path, _Trajectories)
             for site, told in content["sites"].items():
                 yield (dataset, site), _site_statements(content["checkpoints"], told)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (RunError, TypeError) as error:
             raise RunError(f"{path} holds no trajectories ({error}); run `trustrace dynamics {folder}` again") from None
 
 

@@ -1,11 +1,14 @@
 """What lies in a steering run beside its table: what searches recorded, and what models answered."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from typing_extensions import TypedDict
+
+from trustrace.core.documents import is_folder_name, parsed, shaped
+from trustrace.core.errors import RunError
 from trustrace.report.glossary import Better
 
 STUDY = "steer"
@@ -15,6 +18,14 @@ MOST_ITEMS = 24
 """How many answers of a setting are read; the first ones, so that none is picked for what it says."""
 
 _TESTED = ("test-", "instruction-")
+
+
+class _Sample(TypedDict, total=False):
+    dataset: str
+    vector: str
+    site: str
+    alpha: float | None
+
 
 Answers = Mapping[tuple[str, str, float], tuple[Mapping[str, Any], ...]]
 """The samples of each setting: vector, site, strength."""
@@ -56,17 +67,16 @@ def read_steering(path: Path) -> SteeringFolder:
     """What lies in the run folder `path`; a folder without a plan has no units to look into."""
     planned = _read(path / "plan.json")
     units = planned if isinstance(planned, list) else []
-    known = [unit for unit in units if isinstance(unit, Mapping)]
-    return SteeringFolder(
-        path=path, units=tuple((str(unit.get("unit", "")), str(unit.get("name", ""))) for unit in known)
-    )
+    known = [(str(unit.get("unit", "")), str(unit.get("name", ""))) for unit in units if isinstance(unit, Mapping)]
+    # A unit's folder stands in the run's own; a plan that somebody else wrote may say otherwise.
+    return SteeringFolder(path=path, units=tuple(one for one in known if is_folder_name(one[0])))
 
 
 def _read(path: Path) -> Any:
     """A JSON file; empty where it is missing or broken, since the table alone makes a report."""
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        return parsed(path.read_bytes(), object, where=path, error=RunError, way_out="run the study again")
+    except (OSError, RunError):
         return {}
 
 
@@ -89,9 +99,6 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
-                sample = json.loads(line)
-            except ValueError:
+                yield shaped(line, _Sample, where=path, error=RunError, way_out="run the study again")
+            except RunError:
                 return
-            if not isinstance(sample, Mapping):
-                return
-            yield sample

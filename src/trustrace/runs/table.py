@@ -1,5 +1,7 @@
 """The tidy table: one row a measurement, one schema, one Parquet file a run."""
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -10,11 +12,14 @@ import pyarrow.parquet as pq
 
 from trustrace.core.errors import RunError
 from trustrace.core.measurements import Measurement, ReplicatedMeasurement
+from trustrace.core.parquet import parquet_table
 from trustrace.runs.files import replacing
 
 _ARROW = dict.fromkeys(["value", "lower", "upper", "alpha"], pa.float64()) | dict.fromkeys(
     ["n", "n_groups", "step", "tokens_seen", "seed"], pa.int64()
 )
+_MAY_BE_UNKNOWN = ("step", "tokens_seen")
+_AGAIN = "run the study again to rebuild it"
 SCHEMA = pa.schema([(field.name, _ARROW.get(field.name, pa.string())) for field in fields(Measurement)])
 
 
@@ -42,14 +47,33 @@ def write_replicates(rows: Sequence[Measurement], path: Path) -> None:
 
 
 def read_replicates(rows: Sequence[Measurement], path: Path) -> list[ReplicatedMeasurement]:
-    """Those of `rows` that have draws at `path`, with them."""
+    """Those of `rows` that have draws at `path`, with them.
+
+    Raises:
+        RunError: it holds something else.
+    """
     if not path.is_file():
         return []
-    with np.load(path) as stored:
-        return [
-            ReplicatedMeasurement(**vars(rows[int(place)]), replicates=stored[place].astype(np.float64))
-            for place in stored.files
-        ]
+    found = []
+    for place, draws in _draws(path).items():
+        if not place.isdecimal() or int(place) >= len(rows) or draws.ndim != 1 or draws.dtype != np.float32:
+            raise RunError(f"{path} holds no draws of this table at {place!r}; {_AGAIN}")
+        found.append(ReplicatedMeasurement(**vars(rows[int(place)]), replicates=draws.astype(np.float64)))
+    return found
+
+
+def _draws(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an archive that numpy wrote; never a pickled one, and never more than its file could hold uncompressed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+            if size > path.stat().st_size:
+                raise RunError(f"{path} unpacks to {size:,} bytes, more than it has; {_AGAIN}")
+        with np.load(path, allow_pickle=False) as stored:
+            return {place: np.asarray(stored[place]) for place in stored.files}
+    # Numpy and the archive each complain in ways of their own about bytes that are not theirs.
+    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        raise RunError(f"{path} holds no arrays of numpy ({error}); {_AGAIN}") from None
 
 
 def read_table(path: Path) -> pa.Table:
@@ -60,12 +84,25 @@ def read_table(path: Path) -> pa.Table:
     """
     if not path.is_file():
         raise RunError(f"{path}: no table of measurements here; finish the run first")
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise RunError(f"{path} is not a Parquet file: {error}") from None
+    table = parquet_table(path.read_bytes(), where=path, error=RunError, way_out=_AGAIN)
     if table.schema.names != SCHEMA.names:
         raise RunError(
             f"{path} is not a table of measurements; its columns are {table.schema.names}, expected {SCHEMA.names}"
         )
+    for column in SCHEMA:
+        found = table.column(column.name)
+        if found.type != column.type or (found.null_count and column.name not in _MAY_BE_UNKNOWN):
+            raise RunError(
+                f"{path} is not a table of measurements; its column {column.name} is of {found.type} with {found.null_count} empty "
+                f"cells, expected {column.type} and none empty; {_AGAIN}"
+            )
     return table
+
+
+def read_measurements(path: Path) -> list[Measurement]:
+    """The rows of the tidy table at `path`, as values.
+
+    Raises:
+        RunError: there is none, or it is not a table of measurements.
+    """
+    return [Measurement(**row) for row in read_table(path).to_pylist()]

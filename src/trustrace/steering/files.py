@@ -17,12 +17,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 from torch import Tensor
+from typing_extensions import TypedDict
 
 from trustrace.core.checkpoints import Checkpoint
+from trustrace.core.documents import RecordedCheckpoint, shaped
 from trustrace.core.errors import DataError, IntegrityError, MeasurementError, RunError, TrustraceError, UnsafeFileError
 from trustrace.steering.vectors import KINDS, Scales, SteeringVector
 
@@ -33,6 +36,40 @@ _PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".npy", ".npz")
 # A zip archive, as torch and numpy write; the opcode that begins a pickle; numpy's own mark.
 _PICKLE_MARKS = (b"PK\x03\x04", b"\x80", b"\x93NUMPY")
 _TENSORS = ("direction", "replicates")
+
+
+class _Scales(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    distance: float | None
+    within_std: float | None
+    projection_std: float | None
+    residual_norm: float | None
+
+
+class _Vector(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    site: str
+    kind: str
+    scales: _Scales
+    dataset: str
+    fingerprint: str
+    checkpoint: RecordedCheckpoint
+    position: str
+    n: int
+    n_groups: int
+    seed: int
+    model_type: str
+    d_model: int
+    n_blocks: int
+    tokenizer: str
+    reliability: float | None
+
+
+class _Manifest(TypedDict):
+    format: str
+    tensors_sha256: str
+    vectors: list[_Vector]
+    sha256: str
 
 
 def save(vectors: Sequence[SteeringVector], path: Path) -> tuple[Path, ...]:
@@ -159,10 +196,10 @@ def _load_file(path: Path) -> tuple[SteeringVector, ...]:
             f"{path} is no vector file of trustrace, whose vectors end in {SUFFIX}; exports are not read back"
         )
     body = _manifest(path, content)
-    tensors = tensors_of(content)
     try:
+        tensors = tensors_of(content)
         return tuple(_vector(values, tensors, place) for place, values in enumerate(body["vectors"]))
-    except (TrustraceError, KeyError, TypeError, ValueError) as error:
+    except (TrustraceError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(f"{manifest_path(path)} describes no vector ({error}); build it again") from error
 
 
@@ -201,11 +238,9 @@ def _manifest(path: Path, content: bytes) -> dict[str, Any]:
 
 def _whole(manifest: Path) -> dict[str, Any]:
     """A manifest, once its hash has been seen to be right."""
-    try:
-        body = json.loads(manifest.read_text(encoding="utf-8"))
-        vouched = body.pop("sha256")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise IntegrityError(f"{manifest} is no manifest of vectors ({error}); build the vectors again") from error
+    way_out = "it is no manifest of vectors; build the vectors again"
+    body = shaped(manifest.read_bytes(), _Manifest, where=manifest, error=IntegrityError, way_out=way_out)
+    vouched = body.pop("sha256")
     if body.get("format") != FORMAT:
         raise DataError(f"{manifest} is of format {body.get('format')!r}; this version reads {FORMAT!r}")
     if vouched != _hash(body):

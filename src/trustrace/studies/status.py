@@ -1,12 +1,25 @@
 """How far a run is, read from its folder alone: any shell can ask while the run goes on."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from typing_extensions import TypedDict
+
+from trustrace.core.documents import is_folder_name
 from trustrace.core.errors import RunError
+from trustrace.runs.reading import Failure, Record, read_document
+
+
+class _Planned(TypedDict):
+    unit: str
+    name: str
+
+
+class _Study(TypedDict, total=False):
+    name: str | None
+    model: list[str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,31 +51,34 @@ def read_status(run: Path) -> Status:
         raise RunError(
             f"{run}: no run here (study.json or plan.json is missing); give the folder that `trustrace trace`, `steer` or `evaluate` wrote"
         )
-    planned = _read(run / "plan.json")
+    planned = read_document(run / "plan.json", list[_Planned])
     records = {
-        unit["unit"]: _read(run / "units" / unit["unit"] / "record.json") for unit in planned if _is_finished(run, unit)
+        unit["unit"]: read_document(run / "units" / unit["unit"] / "record.json", Record)
+        for unit in planned
+        if _is_finished(run, unit)
     }
     remaining = [unit for unit in planned if unit["unit"] not in records]
     return Status(
-        name=_name(_read(run / "study.json")),
+        name=_name(read_document(run / "study.json", _Study)),
         finished=len(records),
         total=len(planned),
-        failures=tuple(_read(path) for path in _failures(run, planned) if path.is_file()),
+        failures=tuple(read_document(path, Failure) for path in _failures(run, planned) if path.is_file()),
         seconds_left=_seconds_left(records, remaining),
     )
 
 
 def _name(study: dict[str, Any]) -> str:
     """The name that a study has, or that of the model that is evaluated."""
-    return str(study.get("name") or f"evaluation of {study['model'][0]}")
+    return str(study.get("name") or f"evaluation of {next(iter(study.get('model') or ()), 'a model')}")
 
 
 def _failures(run: Path, planned: list[dict[str, str]]) -> list[Path]:
-    return [run / "failures" / f"{unit['unit']}.json" for unit in planned]
+    return [run / "failures" / f"{unit['unit']}.json" for unit in planned if is_folder_name(unit["unit"])]
 
 
 def _is_finished(run: Path, unit: dict[str, str]) -> bool:
-    return (run / "units" / unit["unit"] / "record.json").is_file()
+    """Whether it has a record; a unit that is still to come has no folder's name, nor has one that would lie elsewhere."""
+    return is_folder_name(unit["unit"]) and (run / "units" / unit["unit"] / "record.json").is_file()
 
 
 def _seconds_left(records: dict[str, Any], remaining: list[dict[str, str]]) -> float | None:
@@ -79,7 +95,3 @@ def _seconds_left(records: dict[str, Any], remaining: list[dict[str, str]]) -> f
 def _dataset(unit_name: str) -> str:
     """What follows the checkpoint in a unit's name, and nothing for units without one."""
     return unit_name.partition("@")[2].partition("/")[2]
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text("utf-8"))

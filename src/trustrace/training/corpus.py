@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from jaxtyping import Int, UInt
+from pydantic import ConfigDict
 from transformers import PreTrainedTokenizerBase
+from typing_extensions import TypedDict
 
+from trustrace.core.documents import shaped
 from trustrace.core.draws import generator
 from trustrace.core.errors import CheckpointError, ConfigError, DataError
 from trustrace.datasets import corpora
@@ -64,6 +67,16 @@ def split_documents(texts: Iterable[str], *, held_out: float) -> Iterator[tuple[
     """Each document and whether it is held out, which its text alone decides, so that equal documents stay on one side."""
     for text in texts:
         yield text, corpora.is_held_out(text, fraction=held_out)
+
+
+class _Packed(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    dtype: Literal["uint16", "uint32"]
+    train_tokens: int
+    held_out_tokens: int
+    train_documents: int
+    held_out_documents: int
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,8 +163,16 @@ def pack(
 
 
 def open_packed(folder: Path) -> PackedCorpus:
-    """The packed corpus in `folder`."""
-    return PackedCorpus(folder=folder, **json.loads((folder / "corpus.json").read_text()))
+    """The packed corpus in `folder`.
+
+    Raises:
+        DataError: it holds none.
+    """
+    path = folder / "corpus.json"
+    way_out = f"remove {folder}, and the corpus is packed again"
+    return PackedCorpus(
+        folder=folder, **shaped(path.read_bytes(), _Packed, where=path, error=DataError, way_out=way_out)
+    )
 
 
 def _append(row: list[int], file: BinaryIO, dtype: np.dtype[np.generic]) -> None:

@@ -1,6 +1,7 @@
 """One device, or many under ``accelerate launch``: the few places where training must know the difference."""
 
 import os
+import pickle
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import override
 
-from trustrace.core.errors import ConfigError, MissingExtraError
+from trustrace.core.errors import ConfigError, MissingExtraError, RunError, UnsafeFileError
 from trustrace.training.watching import require_whole
 
 _SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
@@ -74,10 +75,28 @@ class Devices:
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, folder / "state.pt")
 
     def load_state(self, model: nn.Module, optimizer: Any, folder: Path) -> None:
-        """Read what :meth:`save_state` wrote; every process must call."""
-        state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        """Read what :meth:`save_state` wrote; every process must call.
+
+        Raises:
+            UnsafeFileError: the file asks for more than tensors and numbers.
+            RunError: it is truncated, damaged, or another training's.
+        """
+        file = folder / "state.pt"
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+        except pickle.UnpicklingError as error:
+            raise UnsafeFileError(
+                f"{file}: reading it could run code, because its pickle holds more than a training's state; remove {folder}, and the "
+                "training goes on from an earlier state, or begins again"
+            ) from error
+        # What a damaged pickle asks of torch fails in as many ways as there are things to ask for.
+        except Exception as error:
+            raise RunError(
+                f"{file}: no state of this training ({str(error).partition(chr(10))[0]}); remove {folder}, and it goes on from an "
+                "earlier state, or begins again"
+            ) from error
 
 
 class ManyDevices(Devices):

@@ -12,13 +12,13 @@ Folders are written under another name and renamed.
 
 import errno
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trustrace.core.documents import parsed
 from trustrace.core.errors import RunError
 from trustrace.training.config import PretrainConfig
 
@@ -79,7 +79,10 @@ class RunFolder:
             raise RunError(f"{self.out} is not empty and holds no pre-training run; choose another folder")
 
     def _require_same(self, config: PretrainConfig) -> None:
-        recorded = PretrainConfig.read(json.loads(self.record.read_text()), where=str(self.record))
+        values = parsed(
+            self.record.read_bytes(), dict, where=self.record, error=RunError, way_out="choose another folder"
+        )
+        recorded = PretrainConfig.read(values, where=str(self.record))
         there, wanted = recorded.model_dump(mode="json"), config.model_dump(mode="json")
         differing = [
             f"  {key}: {there[key]!r} there, {wanted[key]!r} now" for key in there if there[key] != wanted[key]

@@ -200,5 +200,5 @@ def test_what_is_no_classifier_of_ours_is_refused(classifier, tmp_path):
     with pytest.raises(DataError, match="format 'another', expected 'trustrace-toxicity-1'"):
         read_classifier(theirs)
     (theirs / "classifier.json").write_text("not JSON")
-    with pytest.raises(IntegrityError, match="no JSON"):
+    with pytest.raises(IntegrityError, match="not JSON"):
         read_classifier(theirs)

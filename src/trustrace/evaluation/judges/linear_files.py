@@ -9,15 +9,33 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as arrays_of
 from safetensors.numpy import save as bytes_of
+from typing_extensions import TypedDict
 
+from trustrace.core.documents import parsed, require_shape
 from trustrace.core.errors import DataError, IntegrityError
 from trustrace.evaluation.judges.features import ANALYZERS, Features, Terms
+from trustrace.evaluation.judges.judge import Aspect
 from trustrace.evaluation.judges.linear import LinearJudge
 from trustrace.evaluation.judges.references import read_references
 
 FORMAT = "trustrace-linear-judge-1"
 MANIFEST = "judge.json"
 NUMBERS = "judge.safetensors"
+
+
+class _Manifest(TypedDict):
+    name: str
+    aspect: Aspect
+    bias: float
+    slope: float
+    intercept: float
+    regulariser: float
+    n: int
+    needs_references: bool
+    trained_on: list[str]
+    vocabulary: dict[str, list[str]]
+    numbers_sha256: str
+
 
 _PLAIN = ("name", "aspect", "bias", "slope", "intercept", "regulariser", "n")
 
@@ -82,14 +100,14 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise DataError(
             f"{folder} holds no judge ({MANIFEST} is missing); train one: trustrace judge train --out {folder}"
         )
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise IntegrityError(f"{path} is not JSON; train the judge again") from None
-    found = manifest.get("format") if isinstance(manifest, dict) else None
-    if found != FORMAT:
-        raise DataError(f"{path} is of format {found!r}, expected {FORMAT!r}; train the judge again with this version")
-    return dict(manifest)
+    again = "train the judge again"
+    manifest: dict[str, Any] = parsed(path.read_bytes(), dict, where=path, error=IntegrityError, way_out=again)
+    if manifest.get("format") != FORMAT:
+        raise DataError(
+            f"{path} is of format {str(manifest.get('format'))[:80]!r}, expected {FORMAT!r}; {again} with this version"
+        )
+    require_shape(manifest, _Manifest, where=path, error=IntegrityError, way_out=again)
+    return manifest
 
 
 def _arrays(folder: Path, manifest: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -101,14 +119,19 @@ def _arrays(folder: Path, manifest: dict[str, Any]) -> dict[str, np.ndarray]:
             f"{path} has SHA-256 {found}, its manifest says {manifest.get('numbers_sha256')}; train the judge again"
         )
     try:
-        return dict(arrays_of(content))
-    except SafetensorError as error:
+        arrays = dict(arrays_of(content))
+    # Numpy lacks some of the types that a header may name.
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(f"{path} is no safetensors file ({error}); train the judge again") from None
+    if wrong := [name for name, array in arrays.items() if array.dtype != np.float64 or array.ndim != 1]:
+        raise IntegrityError(f"{path}: {wrong[0]} is no row of numbers in double precision; train the judge again")
+    return arrays
 
 
 def _require_shapes(judge: LinearJudge, folder: Path) -> None:
     sizes = [len(one.vocabulary) for one in judge.features.terms]
     fits = all(len(one.vocabulary) == len(one.idf) for one in judge.features.terms)
+    fits = fits and len(judge.features.means) == len(judge.features.spreads)
     if not fits or sum(sizes) + len(judge.features.means) != len(judge.weights):
         raise IntegrityError(
             f"{folder} has {len(judge.weights)} weights for {sum(sizes)} terms and {len(judge.features.means)} numbers; "

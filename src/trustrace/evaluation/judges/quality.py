@@ -9,12 +9,38 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
+
+from trustrace.core.documents import shaped
 from trustrace.core.errors import IntegrityError
 from trustrace.core.measurements import Measurement
 from trustrace.datasets.sources import cache_folder
 from trustrace.evaluation.judges.endpoint import EndpointJudge
 from trustrace.evaluation.judges.judge import Aspect, Judge
 from trustrace.evaluation.judges.language_model import LanguageModelJudge
+
+
+class _Kept(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    judge: str
+    aspect: Aspect
+    accuracy: float | None
+    accuracy_lower: float | None
+    accuracy_upper: float | None
+    auroc: float | None
+    auroc_lower: float | None
+    auroc_upper: float | None
+    bias: float | None
+    bias_lower: float | None
+    bias_upper: float | None
+    ece: float | None
+    abstained: float | None
+    majority: float | None
+    n: int
+    n_groups: int
+    note: str
+
 
 FILE = "quality.json"
 TABLE = "check.parquet"
@@ -130,14 +156,10 @@ def quality_of(judge: Judge) -> JudgeQuality | None:
     path = record_folder(judge) / FILE
     if not path.is_file():
         return None
-    try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
-        return JudgeQuality(**known)
-    except (ValueError, TypeError, AttributeError):
-        raise IntegrityError(
-            f"{path} is not what a check writes; check the judge again: trustrace judge check"
-        ) from None
+    way_out = "it is not what a check writes; check the judge again: trustrace judge check"
+    values = shaped(path.read_bytes(), _Kept, where=path, error=IntegrityError, way_out=way_out)
+    known: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
+    return JudgeQuality(**known)
 
 
 def as_json(quality: JudgeQuality) -> str:

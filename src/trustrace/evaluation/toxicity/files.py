@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+from typing_extensions import TypedDict
 
+from trustrace.core.documents import parsed, require_shape, shaped
 from trustrace.core.errors import DataError, IntegrityError
 from trustrace.core.measurements import Estimate
 from trustrace.evaluation.toxicity.linear import BLOCKS, LinearClassifier, Terms
@@ -23,6 +25,26 @@ DESCRIPTION = "classifier.json"
 NUMBERS = "classifier.safetensors"
 CHECK = "check.json"
 """What a check found, beside the classifier: a list of estimates."""
+
+
+class _Described(TypedDict):
+    sha256: str
+    bias: float
+    slope: float
+    intercept: float
+    regulariser: float
+    n: int
+    dataset: str
+    vocabularies: dict[str, list[str]]
+    trained_on: list[str]
+
+
+class _Checked(TypedDict):
+    quantity: str
+    role: str
+    value: float | None
+    n: int
+
 
 _SCALARS = ("bias", "slope", "intercept", "regulariser", "n", "dataset")
 
@@ -84,17 +106,17 @@ def read_classifier(folder: Path) -> LinearClassifier:
         IntegrityError: its files are damaged, or do not belong together.
     """
     try:
-        values = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        described = (folder / DESCRIPTION).read_bytes()
         numbers = (folder / NUMBERS).read_bytes()
     except FileNotFoundError as error:
         raise DataError(
             f"{folder} holds no classifier: {error.filename} is missing; make one with 'trustrace toxicity train'"
         ) from None
-    except ValueError as error:
-        raise IntegrityError(f"{folder / DESCRIPTION} is no JSON ({error}); train the classifier again") from None
-    found = values.get("format") if isinstance(values, dict) else None
-    if found != FORMAT:
-        raise DataError(f"{folder / DESCRIPTION} has format {found!r}, expected {FORMAT!r}; train the classifier again")
+    again = "a damaged classifier: train it again"
+    values = parsed(described, dict, where=folder / DESCRIPTION, error=IntegrityError, way_out=again)
+    if (found := values.get("format")) != FORMAT:
+        raise DataError(f"{folder / DESCRIPTION} has format {str(found)[:80]!r}, expected {FORMAT!r}; {again}")
+    require_shape(values, _Described, where=folder / DESCRIPTION, error=IntegrityError, way_out=again)
     return _assembled(folder, values, numbers)
 
 
@@ -103,6 +125,10 @@ def _assembled(folder: Path, values: dict[str, Any], numbers: bytes) -> LinearCl
         if hashlib.sha256(numbers).hexdigest() != values["sha256"]:
             raise IntegrityError(f"{folder / NUMBERS} is not the file that {DESCRIPTION} describes; train it again")
         tensors = load(numbers)
+        if wrong := [name for name, array in tensors.items() if array.dtype != np.float64 or array.ndim != 1]:
+            raise IntegrityError(
+                f"{folder / NUMBERS}: {wrong[0]} is no row of numbers in double precision; train it again"
+            )
         terms = tuple(
             Terms(block=block, vocabulary=tuple(values["vocabularies"][block]), idf=tensors[f"idf_{block}"])
             for block in BLOCKS
@@ -119,7 +145,7 @@ def _assembled(folder: Path, values: dict[str, Any], numbers: bytes) -> LinearCl
             quality=_quality(folder),
             **{name: values[name] for name in _SCALARS},
         )
-    except (KeyError, TypeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise IntegrityError(f"{folder}: a damaged classifier ({error!r}); train it again") from None
 
 
@@ -139,10 +165,17 @@ def _quality(folder: Path) -> str:
     """What the check beside a classifier found, in words; empty where there is none."""
     if not (folder / CHECK).is_file():
         return ""
+    rows = shaped(
+        (folder / CHECK).read_bytes(),
+        list[_Checked],
+        where=folder / CHECK,
+        error=IntegrityError,
+        way_out="it holds no check of a classifier: check it again",
+    )
+    found = {row["quantity"]: row for row in reversed(rows) if row["role"] == "measured"}
     try:
-        rows = json.loads((folder / CHECK).read_text(encoding="utf-8"))
-        found = {row["quantity"]: row for row in reversed(rows) if row["role"] == "measured"}
         accuracy, auroc = found["accuracy"], found["auroc"]
         return f"accuracy {accuracy['value']:.2f}, AUROC {auroc['value']:.2f} on {accuracy['n']} held-out statements"
-    except (ValueError, KeyError, TypeError) as error:
+    # Null is a number that is undefined.
+    except (KeyError, TypeError) as error:
         raise IntegrityError(f"{folder / CHECK} holds no check of a classifier ({error!r}); check it again") from None

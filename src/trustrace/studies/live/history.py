@@ -3,16 +3,38 @@
 It lies in the run's folder as ``live.json``, so that a training that was killed goes on with it.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
+
+from pydantic import ConfigDict, StringConstraints
+from typing_extensions import TypedDict
 
 from trustrace.core.checkpoints import Checkpoint
+from trustrace.core.documents import RecordedCheckpoint
+from trustrace.runs.reading import read_document
 from trustrace.studies.live.allowance import Allowance
 
 HISTORY = "live.json"
+
+_Step = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,18}$")]
+
+
+class _Time(TypedDict):
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    share: float | None
+    trained: NotRequired[float]
+    steps: NotRequired[int]
+    measured: NotRequired[float]
+    cost: NotRequired[float | None]
+    credit: NotRequired[float]
+
+
+class _Kept(TypedDict):
+    measured: dict[_Step, RecordedCheckpoint]
+    skipped: dict[_Step, str]
+    time: _Time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +57,7 @@ class History:
         path = folder / HISTORY
         if not path.is_file():
             return cls(allowance=Allowance(share=share))
-        content = json.loads(path.read_text("utf-8"))
+        content = read_document(path, _Kept)
         return cls(
             measured={int(step): Checkpoint(**one) for step, one in content["measured"].items()},
             skipped={int(step): reason for step, reason in content["skipped"].items()},

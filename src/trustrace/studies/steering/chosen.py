@@ -1,15 +1,33 @@
 """What the searches of a finished steering run chose, and how good each was on the development half."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Len
+from typing_extensions import TypedDict
 
 from trustrace.core.measurements import Measurement
 from trustrace.evaluation.outcomes import Better
+from trustrace.runs.reading import read_document
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.steering.relations import CHOSEN
+
+
+class _Inputs(TypedDict):
+    quantity: tuple[str, str | None]
+    target: Annotated[list[str | None], Len(1)]
+    task: dict[str, Any]
+
+
+class _Searched(TypedDict):
+    inputs: _Inputs
+
+
+class _Kept(TypedDict):
+    chosen: list[tuple[str, str, float]]
+    better: Better
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +69,8 @@ def chosen_in(folder: Path, rows: Sequence[Measurement]) -> Iterator[Chosen]:
     for row in rows:
         placed.setdefault((row.dataset, row.quantity, _setting(row)), []).append(row)
     for path in searched:
-        inputs = json.loads((path.parent / "record.json").read_text("utf-8"))["inputs"]
-        said = json.loads(path.read_text("utf-8"))
+        inputs = read_document(path.parent / "record.json", _Searched)["inputs"]
+        said = read_document(path, _Kept)
         quantity, method = inputs["quantity"]
         for vector, site, alpha in said["chosen"]:
             found = placed.get((_dataset(inputs, path), quantity, (inputs["target"][0], vector, site, alpha)), [])
