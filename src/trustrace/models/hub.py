@@ -31,7 +31,7 @@ from huggingface_hub.errors import (
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import CheckpointError
-from trustrace.models import families, weights
+from trustrace.models import families, hub_names, weights
 from trustrace.models.families import Family
 from trustrace.models.quiet import quietly
 from trustrace.models.shelf import HubFile
@@ -74,7 +74,7 @@ class HubSource:
             return checkpoint
         with _explained(self.name, checkpoint.revision):
             commit = HfApi().resolve_revision(self.name, revision=checkpoint.revision).resolved
-        return replace(checkpoint, commit=commit)
+        return replace(checkpoint, commit=hub_names.require_commit(commit, where=checkpoint.key))
 
     @contextmanager
     def path(self, checkpoint: Checkpoint, *, with_weights: bool = True) -> Iterator[Path]:
@@ -115,7 +115,9 @@ class HubSource:
         with _explained(self.name, checkpoint.revision):
             try:
                 tree = HfApi().list_repo_tree(self.name, recursive=True, revision=checkpoint.commit)
-                listed = [_hub_file(entry) for entry in tree if isinstance(entry, RepoFile)]
+                listed = [
+                    hub_names.hub_file(entry, where=checkpoint.key) for entry in tree if isinstance(entry, RepoFile)
+                ]
             except _UNREACHABLE:
                 listed = _complete_in_cache(self.name, checkpoint.commit)
                 if not listed:
@@ -183,6 +185,10 @@ def open_hub(repository: str, *, revision: str | None = None, keep_downloads: bo
     Raises:
         CheckpointError: the hub has no such repository or revision, or it holds no checkpoint.
     """
+    if revision is not None and not hub_names.is_revision(revision):
+        raise CheckpointError(
+            f"{repository}: {revision[:80]!r} is no name of a revision; 'trustrace checkpoints list {repository[:80]}' shows them"
+        )
     family = families.of(repository)
     commits, notices = _revisions(repository, family)
     if revision is not None:
@@ -205,7 +211,13 @@ def _revisions(repository: str, family: Family) -> tuple[Mapping[str, str], tupl
             refs = HfApi().list_repo_refs(repository)
     except _UNREACHABLE as error:
         return _revisions_without_the_hub(repository, family, error)
-    return {ref.name: ref.target_commit for ref in [*refs.tags, *refs.branches]}, ()
+    listed = {ref.name: ref.target_commit for ref in [*refs.tags, *refs.branches]}
+    known = {
+        name: commit for name, commit in listed.items() if hub_names.is_revision(name) and hub_names.is_commit(commit)
+    }
+    left_out = len(listed) - len(known)
+    notice = f"{left_out} revisions are left out: their names or commits could not be kept inside the cache"
+    return known, (notice,) if left_out else ()
 
 
 def _revisions_without_the_hub(
@@ -298,11 +310,6 @@ def _file_names(repository: str, commit: str) -> list[str]:
         return _cached_names(repository, commit)
 
 
-def _hub_file(entry: RepoFile) -> HubFile:
-    large = entry.lfs
-    return HubFile(name=entry.path, size=entry.size, content=large.sha256 if large else entry.blob_id)
-
-
 def _complete_in_cache(repository: str, commit: str) -> list[HubFile]:
     """The files of a revision in the cache, whose blobs are named by their hashes; none where weights are missing."""
     revision = _cached(repository).get(commit)
@@ -331,9 +338,12 @@ def _let_go(commit: str) -> None:
 def _explained(repository: str, revision: str, *, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """What the hub's client raises, as an error that says what was asked of the hub and what may help."""
     where = f"{repository}@{revision}" if revision else repository
+    hub_names.watch_answers()
     try:
         yield
     except passing:
+        raise
+    except CheckpointError:
         raise
     except HFValidationError as error:
         raise CheckpointError(f"{where}: neither a folder nor a hub repository ('owner/name'): {error}") from error
@@ -347,7 +357,16 @@ def _explained(repository: str, revision: str, *, passing: tuple[type[Exception]
         ) from error
     except RevisionNotFoundError as error:
         raise CheckpointError(f"{where}: the hub has the repository but not this revision") from error
-    except (*_UNREACHABLE, RevisionResolutionError, httpx2.HTTPError, OSError) as error:
+    # The client's ValueErrors are about names and documents that no hub should send.
+    except (
+        *_UNREACHABLE,
+        RevisionResolutionError,
+        httpx2.HTTPError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:
         raise CheckpointError(
             f"{where}: could not be fetched ({error}); what has arrived is kept, so try again"
         ) from error

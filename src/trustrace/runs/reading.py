@@ -20,6 +20,13 @@ class Record(TypedDict):
     seconds: float
 
 
+class Planned(TypedDict):
+    """A unit that was asked for; one that is still to come has no folder's name."""
+
+    unit: str
+    name: str
+
+
 class Failure(TypedDict):
     """What is recorded of a unit that failed."""
 

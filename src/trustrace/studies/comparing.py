@@ -5,7 +5,6 @@ steering run those settings are shown that won on the development half; which of
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from typing import Any
 from trustrace.core.errors import RunError
 from trustrace.core.measurements import Measurement
 from trustrace.runs.identity import canonical_json
-from trustrace.runs.table import read_table
+from trustrace.runs.reading import Record, read_document
+from trustrace.runs.table import read_measurements
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.steering.chosen import Chosen, best, chosen_in
 
@@ -128,10 +128,10 @@ def _read(folder: Path, *, every: bool) -> _Run:
         raise RunError(
             f"{folder}: no run here (study.json is missing); give folders that steer, finetune or evaluate wrote"
         )
-    study = json.loads((folder / "study.json").read_text("utf-8"))
-    every_row = [Measurement(**row) for row in read_table(folder / "measurements.parquet").to_pylist()]
+    study = read_document(folder / "study.json", dict[str, Any])
+    every_row = read_measurements(folder / "measurements.parquet")
     tested = tuple(row for row in every_row if row.dataset.endswith(TEST) and not row.quantity.startswith(_OF_SETTINGS))
-    records = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("units/*/record.json"))]
+    records = [read_document(path, Record) for path in sorted(folder.glob("units/*/record.json"))]
     if not tested:
         raise RunError(f"{folder}: none of its numbers is of the test half; finish the run first")
     won = _won(folder, every_row) if study.get("study") == "steer" and not every else None

@@ -1,7 +1,6 @@
 """Evaluating one model on some tasks, as it is and steered."""
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from trustrace.models.language_model import LanguageModel
 from trustrace.runs.identity import Unit, canonical_json, code_version
 from trustrace.runs.ledger import Ledger
 from trustrace.runs.manifest import environment
+from trustrace.runs.reading import Planned, read_document
 from trustrace.runs.table import read_table
 from trustrace.steering import files
 from trustrace.steering.fit import Mismatch
@@ -389,6 +389,6 @@ def _unit(task: TaskConfig, facts: Mapping[str, Any], study: Mapping[str, Any]) 
 def _planned(ledger: Ledger, units: Sequence[Unit]) -> list[dict[str, str]]:
     """Every task that the folder was ever asked for, in that order; one that is asked in another way takes its own place."""
     path = ledger.folder / "plan.json"
-    before = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    before = read_document(path, list[Planned]) if path.is_file() else []
     asked = [*before, *({"unit": unit.folder, "name": unit.name} for unit in units)]
     return list({one["name"]: one for one in asked}.values())

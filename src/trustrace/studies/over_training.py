@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from typing_extensions import TypedDict
 
 from trustrace.activations.capture import capture
 from trustrace.activations.store import Activations
@@ -35,6 +36,7 @@ from trustrace.measures.over_training.views import Design, site_views
 from trustrace.models.language_model import LanguageModel
 from trustrace.runs.identity import Unit, code_version
 from trustrace.runs.ledger import Ledger
+from trustrace.runs.reading import read_document
 from trustrace.runs.table import read_table, write_table
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.planning import MEASURING, Plan, Subject, plan_trace
@@ -148,13 +150,12 @@ def _study(run: Path) -> TraceConfig:
     Raises:
         RunError: it belongs to none.
     """
-    try:
-        values = json.loads((run / "study.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{run} is no run folder; name one that 'trustrace trace' wrote") from None
+    if not (run / "study.json").is_file():
+        raise RunError(f"{run} is no run folder; name one that 'trustrace trace' wrote")
+    values = read_document(run / "study.json", dict[str, Any])
     if values.get("study") != "trace":
         raise RunError(
-            f"{run} holds a study of the kind {values.get('study')!r}; dynamics compare the checkpoints of a trace"
+            f"{run} holds a study of the kind {str(values.get('study'))[:80]!r}; dynamics compare the checkpoints of a trace"
         )
     return TraceConfig.read(values, where=str(run / "study.json"))
 
@@ -305,6 +306,10 @@ def _trajectories(found: OverTraining, statements: Statements, *, most: int) -> 
     return json.dumps(content, ensure_ascii=False, indent=1).encode()
 
 
+class _Told(TypedDict):
+    duplicates: list[list[str]]
+
+
 def _conclude(work: _Comparison, keys: Sequence[str], failures: Sequence[str]) -> None:
     """Write the table and the summary of what is finished."""
     units = [unit for unit, _ in work.units(keys) if work.ledger.is_finished(unit)] if keys else []
@@ -313,7 +318,7 @@ def _conclude(work: _Comparison, keys: Sequence[str], failures: Sequence[str]) -
         write_table(pa.concat_tables(tables).combine_chunks(), work.ledger.folder / TABLE)
         write_transfers(work.ledger.folder)
     paths = [work.ledger.file_of(unit, "trajectories.json") for unit in units]
-    said = {path.parent.name: json.loads(path.read_text("utf-8")) for path in paths if path.is_file()}
+    said = {path.parent.name: read_document(path, _Told) for path in paths if path.is_file()}
     summary = {
         "checkpoints": list(keys),
         "failures": list(failures),

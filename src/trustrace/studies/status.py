@@ -9,12 +9,7 @@ from typing_extensions import TypedDict
 
 from trustrace.core.documents import is_folder_name
 from trustrace.core.errors import RunError
-from trustrace.runs.reading import Failure, Record, read_document
-
-
-class _Planned(TypedDict):
-    unit: str
-    name: str
+from trustrace.runs.reading import Failure, Planned, Record, read_document
 
 
 class _Study(TypedDict, total=False):
@@ -51,7 +46,7 @@ def read_status(run: Path) -> Status:
         raise RunError(
             f"{run}: no run here (study.json or plan.json is missing); give the folder that `trustrace trace`, `steer` or `evaluate` wrote"
         )
-    planned = read_document(run / "plan.json", list[_Planned])
+    planned = read_document(run / "plan.json", list[Planned])
     records = {
         unit["unit"]: read_document(run / "units" / unit["unit"] / "record.json", Record)
         for unit in planned

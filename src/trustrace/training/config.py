@@ -209,7 +209,7 @@ class PretrainConfig(Config):
     @classmethod
     def _architecture_is_known(cls, settings: dict[str, Any]) -> dict[str, Any]:
         model_type = settings.get("model_type")
-        if model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        if not isinstance(model_type, str) or model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
             raise ValueError(
                 f"model_type {model_type!r} is no causal language model of transformers"
                 f"{_nearest(model_type, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)}"

@@ -123,7 +123,7 @@ def truncate(path: Path, *, step: int) -> None:
     """Drop what was logged after `step`: a run that resumes there writes it again."""
     if not path.is_file():
         return
-    kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
+    kept = [line for line in path.read_text("utf-8", errors="replace").splitlines() if _step_of(line) <= step]
     write_whole(path, "".join(f"{line}\n" for line in kept))
 
 
@@ -131,5 +131,5 @@ def _step_of(line: str) -> float:
     """The step of a line; a line that was cut off while it was written belongs to no step that is kept."""
     try:
         return float(json.loads(line)["step"])
-    except ValueError:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return math.inf

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from trustrace.core.checkpoints import Checkpoint
+from trustrace.core.documents import parsed
 from trustrace.core.draws import generator
 from trustrace.core.errors import ModelError, RunError
 from trustrace.core.progress import Progress, silent
@@ -302,7 +303,8 @@ def _is_done(out: Path, identity: dict[str, Any]) -> bool:
     record = out / RECORD
     if not record.is_file():
         raise RunError(f"{out} exists and holds no tuned model; choose another folder")
-    there = json.loads(record.read_text("utf-8"))
+    way_out = "choose another folder"
+    there = parsed(record.read_bytes(), dict, where=record, error=RunError, way_out=way_out)
     asked = dict.fromkeys(("adapter", "budget")) | identity
     differing = [key for key, value in asked.items() if there.get(key) != value]
     if differing:

@@ -1,6 +1,5 @@
 """A run as it lies in its folder, to be laid beside the paper."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 
 from trustrace.core.errors import ConfigError, RunError
 from trustrace.core.measurements import Measurement
+from trustrace.runs.reading import read_document
 from trustrace.runs.table import read_table
 from trustrace.studies.paper.numbers import BASE, ROWS, SAFE, Who
 from trustrace.studies.steering.chosen import Chosen, chosen_in
@@ -145,10 +145,5 @@ def _read(folder: str, *, who: Who) -> Run:
 
 
 def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is not JSON ({error}); the run is damaged, make it again") from None
-    if not isinstance(content, dict):
-        raise RunError(f"{path} holds no object; the run is damaged, make it again")
+    content: Mapping[str, Any] = read_document(path, dict[str, Any])
     return content

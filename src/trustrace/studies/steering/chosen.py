@@ -12,7 +12,7 @@ from trustrace.core.measurements import Measurement
 from trustrace.evaluation.outcomes import Better
 from trustrace.runs.reading import read_document
 from trustrace.studies.abilities import TaskConfig
-from trustrace.studies.steering.relations import CHOSEN
+from trustrace.studies.steering.relations import CHOSEN, Kept
 
 
 class _Inputs(TypedDict):
@@ -23,11 +23,6 @@ class _Inputs(TypedDict):
 
 class _Searched(TypedDict):
     inputs: _Inputs
-
-
-class _Kept(TypedDict):
-    chosen: list[tuple[str, str, float]]
-    better: Better
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +65,7 @@ def chosen_in(folder: Path, rows: Sequence[Measurement]) -> Iterator[Chosen]:
         placed.setdefault((row.dataset, row.quantity, _setting(row)), []).append(row)
     for path in searched:
         inputs = read_document(path.parent / "record.json", _Searched)["inputs"]
-        said = read_document(path, _Kept)
+        said = read_document(path, Kept)
         quantity, method = inputs["quantity"]
         for vector, site, alpha in said["chosen"]:
             found = placed.get((_dataset(inputs, path), quantity, (inputs["target"][0], vector, site, alpha)), [])

@@ -1,23 +1,32 @@
 """What the numbers of a steering study say together: does readability foretell steering, and which settings are beaten by none."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from trustrace.core.measurements import Estimate, Measurement, Role
 from trustrace.evaluation.estimates import estimates
 from trustrace.evaluation.fronts import pareto_front
-from trustrace.evaluation.outcomes import Graded, Outcome
+from trustrace.evaluation.outcomes import Better, Graded, Outcome
 from trustrace.runs.ledger import Ledger
+from trustrace.runs.reading import read_document
 from trustrace.steering.vectors import CONTROLS
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.steering.plan import Contrast, SteerPlan, Target
 
 CHOSEN = "chosen.json"
 """What a search chose, beside its rows."""
+
+
+class Kept(TypedDict):
+    """What a search wrote down: the vector, the site and the strength of each setting that it kept, and which way its number is better."""
+
+    chosen: list[tuple[str, str, float]]
+    better: Better
+
 
 FEWEST = 5
 """Checkpoints below which a correlation says nothing."""
@@ -145,7 +154,7 @@ def _sign(plan: SteerPlan, ledger: Ledger, target: Target, contrast: Contrast) -
     """-1 where less is better, as the searches recorded it."""
     for origin in plan.origins:
         recorded = ledger.file_of(plan.search_unit(target, origin, contrast), CHOSEN)
-        if recorded.is_file() and json.loads(recorded.read_text("utf-8"))["better"] == "lower":
+        if recorded.is_file() and read_document(recorded, Kept)["better"] == "lower":
             return -1.0
     return 1.0
 

@@ -17,6 +17,7 @@ from trustrace.interventions.positions import Positions
 from trustrace.interventions.prompting import Prompting
 from trustrace.models.language_model import LanguageModel
 from trustrace.runs.identity import Unit
+from trustrace.runs.reading import read_document
 from trustrace.steering import files
 from trustrace.steering.separation import cosines, separation
 from trustrace.steering.vectors import SteeringVector
@@ -26,7 +27,7 @@ from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.settings import Settings
 from trustrace.studies.steering.config import SteerConfig
 from trustrace.studies.steering.plan import Contrast, SteerPlan, Target, plan_steer
-from trustrace.studies.steering.relations import CHOSEN, relations
+from trustrace.studies.steering.relations import CHOSEN, Kept, relations
 from trustrace.studies.steering.search import random_versions, run_in_parts, search, versions_of
 from trustrace.studies.vectors import Recipe, capturing, residual_norms, vectors_in
 from trustrace.studies.versions import PLAIN, Conventions, Version, measured, rows_of, samples_of
@@ -217,7 +218,7 @@ def _search_and_test(
         steer.attempt(searched, partial(_searched, steer, model, versions, contrast))
     if steer.is_open(searched):
         return
-    names = json.loads(steer.ledger.file_of(searched, CHOSEN).read_text("utf-8"))["chosen"]
+    names = read_document(steer.ledger.file_of(searched, CHOSEN), Kept)["chosen"]
     chosen = [version for version in versions if [version.vector, version.site, version.alpha] in names]
     for task, unit in zip(steer.plan.tested, tests, strict=True):
         if steer.is_open(unit):
