@@ -109,18 +109,23 @@ def trace(
     keep_downloads: Annotated[
         bool, typer.Option(help="Keep checkpoints fetched from the hub after they are measured.")
     ] = True,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Do the I-th of N parts; all parts share one --out.")
+    ] = None,
 ) -> None:
     """Probe every site of every checkpoint on every dataset of STUDY; started again, it goes on."""
     from trustrace.cli.view import say, showing_progress
     from trustrace.studies.config import TraceConfig
     from trustrace.studies.files import read_study
     from trustrace.studies.settings import Settings
+    from trustrace.studies.sharding import WHOLE, Shard
     from trustrace.studies.trace import run_trace
 
+    part = Shard.parse(shard) if shard else WHOLE
     settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir, keep_downloads=keep_downloads)
     with showing_progress() as progress:
         asked = read_study(study, TraceConfig, protocol=protocol_of(protocol))
-        table = run_trace(asked, out=out, settings=settings, progress=progress)
+        table = run_trace(asked, out=out, settings=settings, shard=part, progress=progress)
     say(f"table: {table}\nreport: trustrace report {out}")
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from trustrace.core.errors import RunError
 from trustrace.runs.files import SCRATCH, replacing
+from trustrace.runs.reading import read_document
 
 LOCK = ".lock"
 _SHARE = re.compile(r"\d+-of-\d+")
@@ -154,7 +155,7 @@ def _claim(folder: Path, study: Mapping[str, Any], share: str) -> None:
     if not path.exists():
         write_json(path, study, owner=share)
         return
-    present = json.loads(path.read_text("utf-8"))
+    present = read_document(path, dict[str, Any])
     wanted = json.loads(json.dumps(study))
     different = sorted(key for key in present.keys() | wanted.keys() if present.get(key) != wanted.get(key))
     if different:

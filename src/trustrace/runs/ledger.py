@@ -14,7 +14,6 @@ A run folder::
 A unit is finished when its folder exists. Nothing else holds state, so a run can be killed at any instant and started again.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +29,15 @@ from trustrace.runs.claiming import LOCK, claimed, waiting_for, write_json
 from trustrace.runs.collecting import collected
 from trustrace.runs.files import publishing, scratch_of
 from trustrace.runs.identity import Unit
-from trustrace.runs.table import as_table, read_replicates, read_table, write_replicates, write_table
+from trustrace.runs.reading import Failure, Record, read_document
+from trustrace.runs.table import (
+    as_table,
+    read_measurements,
+    read_replicates,
+    read_table,
+    write_replicates,
+    write_table,
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ class Ledger:
     def failures(self, units: Sequence[Unit]) -> list[dict[str, str]]:
         """Which of `units` failed and have not succeeded since; failures of units that are no longer asked for count no more."""
         present = {path.stem for path in (self.folder / "failures").glob("*.json")}
-        return [json.loads(self._failure(unit).read_text("utf-8")) for unit in units if unit.folder in present]
+        return [read_document(self._failure(unit), Failure) for unit in units if unit.folder in present]
 
     def forget_failures(self, units: Sequence[Unit]) -> None:
         """Remove the failures of all but `units`: a file that was mended is another unit."""
@@ -113,12 +120,12 @@ class Ledger:
         path = self.folder / "units" / folder / "record.json"
         if not path.is_file():
             return None
-        record = json.loads(path.read_text("utf-8"))
+        record = read_document(path, Record)
         return Unit(step=record["step"], name=record["name"], inputs=record["inputs"])
 
     def measurements_of(self, unit: Unit) -> list[Measurement]:
         """The recorded rows of a finished `unit`, as values."""
-        return [Measurement(**row) for row in self.rows_of(unit).to_pylist()]
+        return read_measurements(self._home(unit) / "measurements.parquet")
 
     def replicated_of(self, unit: Unit) -> list[ReplicatedMeasurement]:
         """The recorded rows of a finished `unit` that have replicates."""

@@ -122,7 +122,7 @@ class LiveTrace:
                 for statements in self._datasets:
                     record_floors(tracing, statements)
                 _require_floors(tracing)
-                conclude(tracing, started=time.time())
+                conclude(tracing, started=time.monotonic())
                 self._spend(started, is_preparation=True)
                 self._write(ledger, moment)
         self._go_on(moment)
@@ -150,7 +150,7 @@ class LiveTrace:
             with undisturbed(moment.module, device=moment.module.device), self._opened(moment) as ledger:
                 tracing = self._tracing(ledger, moment)
                 record_phases(tracing)
-                conclude(tracing, started=time.time())
+                conclude(tracing, started=time.monotonic())
         except Exception as error:  # noqa: BLE001 - as above
             warnings.warn(f"the trace was not concluded: {_told(error)}", LiveTraceWarning, stacklevel=2)
 
