@@ -2,10 +2,9 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import huggingface_hub.constants
 import pytest
 
-from tests.models.fake_hub import FakeHub, serving
+from tests.models.fake_hub import FakeHub, serving, visit
 from trustrace.models import tiny
 
 
@@ -43,14 +42,7 @@ def hub(
 
         def serve(repositories: dict[str, dict[str, Path]]) -> FakeHub:
             served = servers.enter_context(serving(repositories))
-            monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", served.url)
-            monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-            monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-            monkeypatch.setattr(
-                huggingface_hub.constants,
-                "HUGGINGFACE_CO_URL_TEMPLATE",
-                served.url + "/{repo_id}/resolve/{revision}/{filename}",
-            )
+            visit(served, cache=tmp_path / "hub-cache", monkeypatch=monkeypatch)
             return served
 
         yield serve

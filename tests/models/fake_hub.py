@@ -17,6 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pytest
+from huggingface_hub import constants
+
 LFS = (".safetensors", ".bin")
 CHUNK = 1 << 14
 
@@ -112,6 +115,15 @@ def serving(repositories: dict[str, dict[str, Path]]) -> Iterator[FakeHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def visit(hub: FakeHub, *, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the hub's client ask `hub` and keep what it fetches in `cache`; the environment's being offline does not hold for it."""
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
 class _Handler(BaseHTTPRequestHandler):

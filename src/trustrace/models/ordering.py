@@ -20,7 +20,8 @@ def coarse_first(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
     series = sorted(checkpoints)
     marks = _marks(series) if series else []
     distances = [float("inf")] * len(series)
-    left, order = set(range(len(series))), []
+    left = set(range(len(series)))
+    order: list[int] = []
     for _ in series:
         furthest = max(left, key=lambda place: (distances[place], -place)) if order else len(series) - 1
         left.remove(furthest)

@@ -1,9 +1,8 @@
 """Everything a trace will do, known before any of it is done."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import CheckpointError
@@ -22,13 +21,21 @@ MEASURING = ("core", "datasets", "models", "activations", "measures")
 """Rooms whose code can change an answer: after a change in one of them, units are computed again."""
 
 
+@runtime_checkable
+class Loading(Protocol):
+    """How a model comes into memory."""
+
+    def __call__(self, source: CheckpointSource | None = None, /) -> LanguageModel:
+        """The model; its files are taken from `source`, or from the series itself where none is given."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """A model that is measured: a checkpoint of the series, or its architecture with fresh weights, which is a floor."""
 
     checkpoint: Checkpoint
     role: Role
-    load: Callable[[], LanguageModel]
+    load: Loading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +118,7 @@ def plan_trace(study: TraceConfig, *, settings: Settings) -> Plan:
     """
     datasets = load_all(study.datasets, settings=settings, seed=study.seed)
     settings.require_device()
-    source = open_source(study.checkpoints.source, keep_downloads=settings.keep_downloads)
+    source = open_source(study.checkpoints.source, keep_downloads=not settings.lets_go)
     chosen = [pinned(source, checkpoint) for checkpoint in select(source.checkpoints(), study.checkpoints.how())]
     fresh = [_fresh(source, chosen[0], study, settings, seed=seed) for seed in study.random_init_seeds]
     trained = [_trained(source, checkpoint, study, settings) for checkpoint in chosen]
@@ -127,9 +134,9 @@ def pinned(source: CheckpointSource, checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _trained(source: CheckpointSource, checkpoint: Checkpoint, study: TraceConfig, settings: Settings) -> Subject:
-    def bring() -> LanguageModel:
+    def bring(place: CheckpointSource | None = None) -> LanguageModel:
         return load(
-            source,
+            place or source,
             checkpoint,
             device=settings.torch_device(),
             dtype=study.dtype,
@@ -142,9 +149,9 @@ def _trained(source: CheckpointSource, checkpoint: Checkpoint, study: TraceConfi
 def _fresh(source: CheckpointSource, like: Checkpoint, study: TraceConfig, settings: Settings, *, seed: int) -> Subject:
     """The commit of the imitated checkpoint stays in, since it pins the architecture."""
 
-    def bring() -> LanguageModel:
+    def bring(place: CheckpointSource | None = None) -> LanguageModel:
         return random_init(
-            source,
+            place or source,
             like,
             seed=seed,
             device=settings.torch_device(),

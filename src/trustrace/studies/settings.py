@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from trustrace.core.errors import ConfigError
+
+Order = Literal["coarse", "series"]
+"""How a series is worked through: its ends first and then ever finer, or from its beginning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,12 +19,23 @@ class Settings:
         batch_tokens: Tokens in one forward pass; None is what suits the device.
         data_dir: A folder of real data; None downloads what is missing.
         keep_downloads: Keep checkpoints that a trace fetched from the hub in its cache; a series can be larger than the disk.
+        disk_budget: Bytes that checkpoints which a trace fetches may take at any time; with one, none is kept. None is what the disk has.
+        ahead: How many checkpoints are fetched while one is measured.
+        order: Which checkpoints are measured first.
     """
 
     device: str = "auto"
     batch_tokens: int | None = None
     data_dir: Path | None = None
     keep_downloads: bool = True
+    disk_budget: int | None = None
+    ahead: int = 1
+    order: Order = "coarse"
+
+    @property
+    def lets_go(self) -> bool:
+        """Whether checkpoints that were fetched go when they have been measured."""
+        return self.disk_budget is not None or not self.keep_downloads
 
     def torch_device(self) -> str:
         """The device's name as torch knows it."""

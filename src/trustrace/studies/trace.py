@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ from trustrace.runs.manifest import environment
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.inputs import fixed_inputs
 from trustrace.studies.phases import course_units, judged, phases_unit
-from trustrace.studies.planning import Subject, Units, plan_trace
+from trustrace.studies.planning import Plan, Subject, Units, plan_trace
 from trustrace.studies.settings import Settings
-from trustrace.studies.sharding import WHOLE, Shard, units_of
+from trustrace.studies.streaming import in_turn, ordered
 
 UNIT_ERRORS = (DataError, MeasurementError, ModelError)
 """What may go wrong in one unit while the others go on."""
@@ -33,18 +33,12 @@ UNIT_ERRORS = (DataError, MeasurementError, ModelError)
 
 @dataclass(frozen=True, kw_only=True)
 class Tracing:
-    """A trace at work: what to do, where the results go, who is told, and which part of it is done here."""
+    """A trace at work: what to do, where the results go, who is told."""
 
     plan: Units
     ledger: Ledger
     settings: Settings
     progress: Progress
-    shard: Shard = WHOLE
-
-    @cached_property
-    def own(self) -> Mapping[str, Unit]:
-        """The units that are done here, by their folders."""
-        return {unit.folder: unit for unit in units_of(self.plan, self.shard)}
 
     def attempt(self, unit: Unit, work: Callable[[], list[Measurement]]) -> None:
         """Record what `work` measures as the answer of `unit`, or why it failed."""
@@ -58,23 +52,14 @@ class Tracing:
         self.tell()
 
     def tell(self) -> None:
-        """Tell how many units are finished of those that are done here."""
-        units = self.own.values()
+        """Tell how many units are finished."""
+        units = self.plan.units
         done = self.ledger.count_finished(units)
         self.progress(done, len(units), "units" if done < len(units) else "units: nothing left to do")
 
 
-def run_trace(
-    study: TraceConfig, *, out: Path, settings: Settings, shard: Shard = WHOLE, progress: Progress = silent
-) -> Path:
+def run_trace(study: TraceConfig, *, out: Path, settings: Settings, progress: Progress = silent) -> Path:
     """Do what `study` asks for and `out` does not hold yet, then write the table, the audits and the manifest.
-
-    Args:
-        study: What is asked for.
-        out: The run folder; the shards of a run share one.
-        settings: Where work is done.
-        shard: Which part is done here. Whoever ends last judges the courses, and leaves the table of an undivided run.
-        progress: Told of the units that are done here.
 
     Returns:
         The path of the tidy table.
@@ -83,21 +68,19 @@ def run_trace(
         RunError: `out` belongs to another study, or units failed; what is finished is in the table all the same.
     """
     plan = plan_trace(study, settings=settings)
-    started = time.monotonic()
-    with Ledger.open(out, study=study.model_dump(mode="json"), share=shard.name) as ledger:
-        trace = Tracing(plan=plan, ledger=ledger, settings=settings, progress=progress, shard=shard)
+    started = time.time()
+    with Ledger.open(out, study=study.model_dump(mode="json")) as ledger:
+        trace = Tracing(plan=plan, ledger=ledger, settings=settings, progress=progress)
         ledger.forget_failures(plan.units)
         ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
         trace.tell()
         try:
-            for statements in shard.part(plan.datasets):
+            for statements in plan.datasets:
                 record_floors(trace, statements)
-            _record_subjects(trace)
-            with ledger.concluding():
-                record_phases(trace)
+            _record_subjects(trace, plan)
+            record_phases(trace)
         finally:
-            with ledger.concluding():
-                conclude(trace, started=started)
+            conclude(trace, started=started)
         _require_success(trace)
     return out / "measurements.parquet"
 
@@ -151,77 +134,63 @@ def record_floors(trace: Tracing, statements: Statements) -> None:
     trace.attempt(unit, floors)
 
 
-def _record_subjects(trace: Tracing) -> None:
-    """Measure what is not finished; the inputs of its datasets are read in the last checkpoint before all else."""
-    pending = {subject.checkpoint.key: _pending(trace, subject) for subject in trace.plan.subjects}
-    names = {statements.name for units in pending.values() for _, statements in units}
-    wanted = [statements for statements in trace.plan.datasets if statements.name in names]
+def _record_subjects(trace: Tracing, plan: Plan) -> None:
+    """Measure what is not finished, each model loaded once; the last checkpoint comes first where the inputs are read in it."""
+    pending = {subject.checkpoint.key: _pending(trace, subject) for subject in plan.subjects}
+    wanted = [one for one in plan.datasets if any(one is other for units in pending.values() for _, other in units)]
     if not wanted:
         return
-    with trace.ledger.scratch() as folder:
-        try:
-            inputs = _inputs(trace, wanted, folder)
-        except UNIT_ERRORS as error:
-            for unit, _ in (one for units in pending.values() for one in units):
-                trace.ledger.fail(unit, error)
-            return
-        for subject in trace.plan.subjects:
-            _record_subject(trace, subject, pending[subject.checkpoint.key], inputs)
+    last = plan.last if _needs_inputs(plan.study) else None
+    waiting = {key for key, units in pending.items() if units}
+    queue = ordered(plan.subjects, waiting=waiting, last=last, order=trace.settings.order)
+    inputs: Mapping[str, FixedInputs] = {}
+    with trace.ledger.scratch() as folder, in_turn(plan, queue, settings=trace.settings) as turns:
+        for subject, place in turns:
+            units = pending[subject.checkpoint.key]
+            try:
+                model = subject.load(place)
+                if subject is last:
+                    inputs = fixed_inputs(model, wanted, study=plan.study, settings=trace.settings, folder=folder)
+            except UNIT_ERRORS as error:
+                if subject is last:
+                    _fail(trace, [one for every in pending.values() for one in every], _explained(subject, error))
+                    return
+                _fail(trace, units, error)
+                continue
+            for unit, statements in units:
+                one = inputs.get(statements.name)
+                trace.attempt(unit, partial(_measured, trace, subject, model, statements, one))
+            # The next model is loaded when this one has left the memory.
+            del model
 
 
 def record_phases(trace: Tracing) -> None:
-    """Judge the courses over training; a checkpoint that is missing leaves a gap in them, but others' work is waited for."""
-    if trace.shard != WHOLE and _is_open_elsewhere(trace):
-        return
+    """Judge the courses over training; a checkpoint that is missing leaves a gap in them."""
     units = course_units(trace.plan, trace.ledger)
     unit = phases_unit(trace.plan, units)
     if units and not trace.ledger.is_finished(unit):
         trace.attempt(unit, lambda: judged(trace.ledger, units, seed=trace.plan.study.seed))
 
 
-def _is_open_elsewhere(trace: Tracing) -> bool:
-    """Whether other shards have units that neither are finished nor have failed."""
-    unfinished = [unit for unit in trace.plan.units if not trace.ledger.is_finished(unit)]
-    return len(unfinished) > len(trace.ledger.failures(unfinished))
-
-
 def _pending(trace: Tracing, subject: Subject) -> list[tuple[Unit, Statements]]:
     units = [(trace.plan.trace_unit(subject, statements), statements) for statements in trace.plan.datasets]
-    return [
-        (unit, statements)
-        for unit, statements in units
-        if unit.folder in trace.own and not trace.ledger.is_finished(unit)
-    ]
+    return [(unit, statements) for unit, statements in units if not trace.ledger.is_finished(unit)]
 
 
-def _inputs(trace: Tracing, datasets: Sequence[Statements], folder: Path) -> Mapping[str, FixedInputs]:
-    """The inputs by dataset; none where no measure asks for them."""
-    if trace.plan.study.information is None or "rigorous" not in trace.plan.study.protocols:
-        return {}
-    last = trace.plan.last
-    try:
-        return fixed_inputs(last.load(), datasets, study=trace.plan.study, settings=trace.settings, folder=folder)
-    except ModelError as error:
-        raise type(error)(
-            f"the inputs of every unit are read in the last checkpoint, {last.checkpoint.key}, which cannot be used: {error}; "
-            "mend it, leave it out of `select`, or set `information: null`"
-        ) from error
+def _needs_inputs(study: TraceConfig) -> bool:
+    return study.information is not None and "rigorous" in study.protocols
 
 
-def _record_subject(
-    trace: Tracing, subject: Subject, pending: list[tuple[Unit, Statements]], inputs: Mapping[str, FixedInputs]
-) -> None:
-    """Load the model once, and measure every dataset that is not finished in it."""
-    if not pending:
-        return
-    try:
-        model = subject.load()
-    except ModelError as error:
-        for unit, _ in pending:
-            trace.ledger.fail(unit, error)
-        return
-    for unit, statements in pending:
-        trace.attempt(unit, partial(_measured, trace, subject, model, statements, inputs.get(statements.name)))
+def _fail(trace: Tracing, units: Sequence[tuple[Unit, Statements]], error: Exception) -> None:
+    for unit, _ in units:
+        trace.ledger.fail(unit, error)
+
+
+def _explained(last: Subject, error: Exception) -> Exception:
+    return type(error)(
+        f"the inputs of every unit are read in the last checkpoint, {last.checkpoint.key}, which cannot be used: {error}; "
+        "mend it, leave it out of `select`, or set `information: null`"
+    )
 
 
 def _measured(
@@ -232,7 +201,7 @@ def _measured(
 
 
 def conclude(trace: Tracing, *, started: float) -> None:
-    """Write what can be said of the run as it stands, finished or not; `started` is read off a clock that nobody sets back."""
+    """Write what can be said of the run as it stands, finished or not."""
     ledger, plan = trace.ledger, trace.plan
     rows = ledger.collect([*plan.units, phases_unit(plan, course_units(plan, ledger))])
     ledger.write("audit.json", [_audit(ledger, plan, statements) for statements in plan.datasets])
@@ -246,12 +215,12 @@ def _audit(ledger: Ledger, plan: Units, statements: Statements) -> dict[str, Any
 
 
 def _manifest(trace: Tracing, *, started: float, rows: int) -> dict[str, Any]:
-    plan, seconds = trace.plan, time.monotonic() - started
+    plan = trace.plan
     return {
         "study": plan.study.name,
         "environment": environment() | {"device": trace.settings.torch_device()},
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds)),
-        "seconds": round(seconds, 1),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds": round(time.time() - started, 1),
         "seed": plan.study.seed,
         "rows": rows,
         "units": {unit.folder: trace.ledger.is_finished(unit) for unit in plan.units},
@@ -272,7 +241,7 @@ def _provenance(statements: Statements) -> dict[str, Any]:
 
 def _require_success(trace: Tracing) -> None:
     phases = phases_unit(trace.plan, course_units(trace.plan, trace.ledger))
-    failures = trace.ledger.failures([*trace.own.values(), phases])
+    failures = trace.ledger.failures([*trace.plan.units, phases])
     if failures:
         lines = "\n".join(f"  {failure['unit']}: {failure['message']}" for failure in failures[:20])
         raise RunError(
