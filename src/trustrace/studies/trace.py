@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from trustrace.studies.inputs import fixed_inputs
 from trustrace.studies.phases import course_units, judged, phases_unit
 from trustrace.studies.planning import Plan, Subject, Units, plan_trace
 from trustrace.studies.settings import Settings
+from trustrace.studies.sharding import WHOLE, Shard, units_of
 from trustrace.studies.streaming import in_turn, ordered
 
 UNIT_ERRORS = (DataError, MeasurementError, ModelError)
@@ -33,12 +34,18 @@ UNIT_ERRORS = (DataError, MeasurementError, ModelError)
 
 @dataclass(frozen=True, kw_only=True)
 class Tracing:
-    """A trace at work: what to do, where the results go, who is told."""
+    """A trace at work: what to do, where the results go, who is told, and which part of it is done here."""
 
     plan: Units
     ledger: Ledger
     settings: Settings
     progress: Progress
+    shard: Shard = WHOLE
+
+    @cached_property
+    def own(self) -> Mapping[str, Unit]:
+        """The units that are done here, by their folders."""
+        return {unit.folder: unit for unit in units_of(self.plan, self.shard)}
 
     def attempt(self, unit: Unit, work: Callable[[], list[Measurement]]) -> None:
         """Record what `work` measures as the answer of `unit`, or why it failed."""
@@ -52,14 +59,23 @@ class Tracing:
         self.tell()
 
     def tell(self) -> None:
-        """Tell how many units are finished."""
-        units = self.plan.units
+        """Tell how many units are finished of those that are done here."""
+        units = self.own.values()
         done = self.ledger.count_finished(units)
         self.progress(done, len(units), "units" if done < len(units) else "units: nothing left to do")
 
 
-def run_trace(study: TraceConfig, *, out: Path, settings: Settings, progress: Progress = silent) -> Path:
+def run_trace(
+    study: TraceConfig, *, out: Path, settings: Settings, shard: Shard = WHOLE, progress: Progress = silent
+) -> Path:
     """Do what `study` asks for and `out` does not hold yet, then write the table, the audits and the manifest.
+
+    Args:
+        study: What is asked for.
+        out: The run folder; the shards of a run share one.
+        settings: Where work is done.
+        shard: Which part is done here. Whoever ends last judges the courses, and leaves the table of an undivided run.
+        progress: Told of the units that are done here.
 
     Returns:
         The path of the tidy table.
@@ -68,19 +84,21 @@ def run_trace(study: TraceConfig, *, out: Path, settings: Settings, progress: Pr
         RunError: `out` belongs to another study, or units failed; what is finished is in the table all the same.
     """
     plan = plan_trace(study, settings=settings)
-    started = time.time()
-    with Ledger.open(out, study=study.model_dump(mode="json")) as ledger:
-        trace = Tracing(plan=plan, ledger=ledger, settings=settings, progress=progress)
+    started = time.monotonic()
+    with Ledger.open(out, study=study.model_dump(mode="json"), share=shard.name) as ledger:
+        trace = Tracing(plan=plan, ledger=ledger, settings=settings, progress=progress, shard=shard)
         ledger.forget_failures(plan.units)
         ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
         trace.tell()
         try:
-            for statements in plan.datasets:
+            for statements in shard.part(plan.datasets):
                 record_floors(trace, statements)
             _record_subjects(trace, plan)
-            record_phases(trace)
+            with ledger.concluding():
+                record_phases(trace)
         finally:
-            conclude(trace, started=started)
+            with ledger.concluding():
+                conclude(trace, started=started)
         _require_success(trace)
     return out / "measurements.parquet"
 
@@ -165,16 +183,28 @@ def _record_subjects(trace: Tracing, plan: Plan) -> None:
 
 
 def record_phases(trace: Tracing) -> None:
-    """Judge the courses over training; a checkpoint that is missing leaves a gap in them."""
+    """Judge the courses over training; a checkpoint that is missing leaves a gap in them, but others' work is waited for."""
+    if trace.shard != WHOLE and _is_open_elsewhere(trace):
+        return
     units = course_units(trace.plan, trace.ledger)
     unit = phases_unit(trace.plan, units)
     if units and not trace.ledger.is_finished(unit):
         trace.attempt(unit, lambda: judged(trace.ledger, units, seed=trace.plan.study.seed))
 
 
+def _is_open_elsewhere(trace: Tracing) -> bool:
+    """Whether other shards have units that neither are finished nor have failed."""
+    unfinished = [unit for unit in trace.plan.units if not trace.ledger.is_finished(unit)]
+    return len(unfinished) > len(trace.ledger.failures(unfinished))
+
+
 def _pending(trace: Tracing, subject: Subject) -> list[tuple[Unit, Statements]]:
     units = [(trace.plan.trace_unit(subject, statements), statements) for statements in trace.plan.datasets]
-    return [(unit, statements) for unit, statements in units if not trace.ledger.is_finished(unit)]
+    return [
+        (unit, statements)
+        for unit, statements in units
+        if unit.folder in trace.own and not trace.ledger.is_finished(unit)
+    ]
 
 
 def _needs_inputs(study: TraceConfig) -> bool:
@@ -201,7 +231,7 @@ def _measured(
 
 
 def conclude(trace: Tracing, *, started: float) -> None:
-    """Write what can be said of the run as it stands, finished or not."""
+    """Write what can be said of the run as it stands, finished or not; `started` is read off a clock that nobody sets back."""
     ledger, plan = trace.ledger, trace.plan
     rows = ledger.collect([*plan.units, phases_unit(plan, course_units(plan, ledger))])
     ledger.write("audit.json", [_audit(ledger, plan, statements) for statements in plan.datasets])
@@ -215,12 +245,12 @@ def _audit(ledger: Ledger, plan: Units, statements: Statements) -> dict[str, Any
 
 
 def _manifest(trace: Tracing, *, started: float, rows: int) -> dict[str, Any]:
-    plan = trace.plan
+    plan, seconds = trace.plan, time.monotonic() - started
     return {
         "study": plan.study.name,
         "environment": environment() | {"device": trace.settings.torch_device()},
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "seconds": round(time.time() - started, 1),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds)),
+        "seconds": round(seconds, 1),
         "seed": plan.study.seed,
         "rows": rows,
         "units": {unit.folder: trace.ledger.is_finished(unit) for unit in plan.units},
@@ -241,7 +271,7 @@ def _provenance(statements: Statements) -> dict[str, Any]:
 
 def _require_success(trace: Tracing) -> None:
     phases = phases_unit(trace.plan, course_units(trace.plan, trace.ledger))
-    failures = trace.ledger.failures([*trace.plan.units, phases])
+    failures = trace.ledger.failures([*trace.own.values(), phases])
     if failures:
         lines = "\n".join(f"  {failure['unit']}: {failure['message']}" for failure in failures[:20])
         raise RunError(
