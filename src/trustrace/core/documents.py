@@ -69,7 +69,7 @@ def parsed(content: bytes | str, kind: type, *, where: object, error: type[Trust
     if not isinstance(document, kind):
         wanted, found = (_NAMES.get(one, one.__name__) for one in (kind, type(document)))
         raise error(f"{where} is not a JSON {wanted} but {found}; {way_out}")
-    if _is_deep(document):
+    if is_deep(document):
         raise error(f"{where} is nested more than {DEEPEST} levels deep; {way_out}")
     return document
 
@@ -111,7 +111,7 @@ def _checker(shape: Any) -> Any:
     return TypeAdapter(shape)
 
 
-def _is_deep(document: Any) -> bool:
+def is_deep(document: Any) -> bool:
     """Whether a level below the deepest holds anything; level by level, since a stack of calls is what would overflow."""
     level = [document]
     for _ in range(DEEPEST):

@@ -170,6 +170,7 @@ def _of_safety(row: Mapping[str, Any], place: str) -> Pair | None:
         return None
     if chosen not in (0, 1):
         raise DataError(f"{place}: safer_response_id is {chosen!r}; expected 0, 1, or -1 where neither is safer")
+    chosen = int(chosen)
     rejected = 1 - chosen
     if row.get(f"is_response_{chosen}_safe") is False and row.get(f"is_response_{rejected}_safe") is True:
         return None

@@ -212,7 +212,7 @@ class Endpoint:
         except OpenAIError as error:
             # `from None`: the cause holds the request with its headers, and so the key.
             raise self._explained(error) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._unreadable("bytes that are not the JSON they claim to be") from None
 
     def _read(self, answer: object) -> Completion:

@@ -22,14 +22,14 @@ _HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\\u200b-\u200f\u2028-\u202e\u2060-\u2
 _REFUSED = re.compile(r"[ :~^?*\[]|@\{|\.\.")
 
 
-def is_revision(name: str) -> bool:
+def is_revision(name: object) -> bool:
     """Whether `name` can be that of a branch or a tag, and is a path that stays where it is put."""
-    return _stays(name) and not _REFUSED.search(name) and not name.endswith((".", ".lock"))
+    return isinstance(name, str) and _stays(name) and not _REFUSED.search(name) and not name.endswith((".", ".lock"))
 
 
-def is_commit(name: str) -> bool:
+def is_commit(name: object) -> bool:
     """Whether `name` is a commit's hash."""
-    return _COMMIT.fullmatch(name) is not None
+    return isinstance(name, str) and _COMMIT.fullmatch(name) is not None
 
 
 def hub_file(entry: RepoFile, *, where: str) -> HubFile:
@@ -38,24 +38,26 @@ def hub_file(entry: RepoFile, *, where: str) -> HubFile:
     Raises:
         CheckpointError: its name or its hash is no name of a file in the cache.
     """
-    large = entry.lfs
-    content = large.sha256 if large else entry.blob_id
-    if not _stays(entry.path) or not _CONTENT.fullmatch(content):
+    # The client passes on whatever the hub's document holds.
+    large: object = entry.lfs
+    name, size, content = (entry.path, entry.size, getattr(large, "sha256", None) if large else entry.blob_id)
+    is_plain = isinstance(name, str) and isinstance(content, str) and isinstance(size, int) and size >= 0
+    if not is_plain or not _stays(name) or not _CONTENT.fullmatch(content):
         raise CheckpointError(
-            f"{where}: the hub lists a file {entry.path[:80]!r} with the hash {content[:80]!r}, which could not be kept inside the cache; "
+            f"{where}: the hub lists a file {str(name)[:80]!r} with the hash {str(content)[:80]!r}, which could not be kept in the cache; "
             "nothing of it is fetched: ask another hub"
         )
-    return HubFile(name=entry.path, size=entry.size, content=content)
+    return HubFile(name=name, size=size, content=content)
 
 
-def require_commit(commit: str, *, where: str) -> str:
+def require_commit(commit: object, *, where: str) -> str:
     """`commit`, which the hub gave.
 
     Raises:
         CheckpointError: it is none.
     """
-    if not is_commit(commit):
-        raise CheckpointError(f"{where}: the hub gives the commit {commit[:80]!r}, which is none; ask another hub")
+    if not isinstance(commit, str) or not is_commit(commit):
+        raise CheckpointError(f"{where}: the hub gives the commit {str(commit)[:80]!r}, which is none; ask another hub")
     return commit
 
 

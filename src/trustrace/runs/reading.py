@@ -1,5 +1,6 @@
 """The JSON files of a run folder, which may come from anywhere: read and checked, or refused by name."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,13 @@ class Failure(TypedDict):
     message: str
 
 
-def read_document(path: Path, shape: Any) -> Any:
+def read_document(path: Path, shape: Any, *, is_finite: bool = True) -> Any:
     """The JSON document at `path`, every value that `shape` names being of its type.
+
+    Args:
+        path: Where it is.
+        shape: What it must be; see :func:`trustrace.core.documents.shaped`.
+        is_finite: Whether it must be without NaN and infinity, as what decides an identity is; a manifest need not.
 
     Raises:
         RunError: it is missing, no JSON, or of another shape.
@@ -45,4 +51,9 @@ def read_document(path: Path, shape: Any) -> Any:
         content = path.read_bytes()
     except FileNotFoundError:
         raise RunError(f"{path} is missing; {_AGAIN}") from None
-    return shaped(content, shape, where=path, error=RunError, way_out=_AGAIN)
+    document = shaped(content, shape, where=path, error=RunError, way_out=_AGAIN)
+    try:
+        json.dumps(document, allow_nan=not is_finite)
+    except ValueError:
+        raise RunError(f"{path} holds NaN or infinity where only numbers belong; {_AGAIN}") from None
+    return document

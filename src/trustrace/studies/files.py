@@ -20,6 +20,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 
 from trustrace.core.config import Config
+from trustrace.core.documents import DEEPEST, is_deep
 from trustrace.core.errors import ConfigError
 from trustrace.core.measurements import Protocol
 
@@ -28,7 +29,30 @@ ConfigType = TypeVar("ConfigType", bound=Config)
 BASED_ON = "based_on"
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
+LARGEST = 1 << 20
+"""Bytes of a study file."""
+
+# What is filled in is written down in the run's folder and its report.
+_SECRET = re.compile(r"(?i)token|secret|passw|credential|(^|_)key(_|$)|api_?key|(^|_)(pwd|auth)(_|$)")
+
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases: nine of them, each made of nine of the one before, are a billion values."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node.
+
+        Raises:
+            ConfigError: it is an alias.
+        """
+        if self.check_event(yaml.AliasEvent):
+            line = self.peek_event().start_mark.line + 1
+            raise ConfigError(
+                f"line {line} holds an alias (*name); write the value out, or put it into a file of its own and name it under {BASED_ON}"
+            )
+        return super().compose_node(parent, index)
 
 
 def read_study(path: Path, kind: type[ConfigType], *, protocol: Protocol | None = None) -> ConfigType:
@@ -126,17 +150,22 @@ def _under(under: dict[Protocol, Any], protocol: Protocol, *, path: Path) -> dic
 def _mapping(path: Path) -> dict[str, Any]:
     """The mapping in the YAML file `path` as it stands there."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > LARGEST:
+            raise ConfigError(f"{path} is larger than {LARGEST:,} bytes, which no study is; give the study's YAML file")
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Plain)  # noqa: S506 - it is a safe loader
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such study file") from None
     except IsADirectoryError:
         raise ConfigError(f"{path} is a folder; give the study's YAML file") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    except yaml.YAMLError as error:
+    # Beside its own errors the reader has those of the dates and numbers that it tries to make of a text.
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected keys and values, found {type(content).__name__}")
+    if is_deep(content) or any(not isinstance(key, str) for key in content):
+        raise ConfigError(f"{path}: expected texts as keys, and at most {DEEPEST} levels of them; write it flatter")
     return content
 
 
@@ -151,6 +180,11 @@ def _with_variables(value: Any, *, where: str) -> Any:
 
 
 def _variable(name: str, *, where: str) -> str:
+    if _SECRET.search(name):
+        raise ConfigError(
+            f"{where} uses ${{{name}}}, whose name is that of a secret, and what a study says is written into its run folder and its "
+            "report; keys are read from the environment by whoever needs them, so leave it out"
+        )
     if name not in os.environ:
         raise ConfigError(
             f"{where} uses ${{{name}}}, but the environment has no {name}; set it, or write the value itself"

@@ -7,6 +7,7 @@ from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 
+from trustrace.core.cells import csv_cell, markdown_cell
 from trustrace.studies.comparing import PLAIN, Compared, Comparison
 
 _Row = tuple[str, str, str, str]
@@ -29,17 +30,17 @@ def as_csv(comparison: Comparison) -> str:
     writer = csv.DictWriter(written, names, lineterminator="\n")
     writer.writeheader()
     for row in comparison.rows:
-        writer.writerow({name: "" if _is_nan(value) else value for name, value in vars(row).items()})
+        writer.writerow({name: "" if _is_nan(value) else csv_cell(value) for name, value in vars(row).items()})
     return written.getvalue()
 
 
 def as_markdown(comparison: Comparison) -> str:
     """Everything in one table, the notes, and every interval model by model."""
-    notes = "\n".join(f"* {note}" for note in comparison.notes)
+    notes = "\n".join(f"* {markdown_cell(note)}" for note in comparison.notes)
     parts = ["# Side by side", _table(in_one_table(comparison)), notes]
     for target in dict.fromkeys(row.target for row in comparison.rows):
         cells = [_cells(row) for row in comparison.rows if row.target == target]
-        parts.append(f"## {target}\n\n{_table(cells)}")
+        parts.append(f"## {markdown_cell(target)}\n\n{_table(cells)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -111,7 +112,10 @@ def _cells(row: Compared) -> dict[str, str]:
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)] if rows else []
+    cells = (
+        [[markdown_cell(text) for text in line] for line in (rows[0], *(row.values() for row in rows))] if rows else []
+    )
+    lines = [*cells[:1], *([["---"] * len(line) for line in cells[:1]]), *cells[1:]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

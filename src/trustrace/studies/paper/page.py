@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from trustrace.core.cells import csv_cell, markdown_cell
 from trustrace.studies.paper.claims import Finding
 from trustrace.studies.paper.compare import Comparison
 from trustrace.studies.paper.probed import RangeBeside
@@ -69,7 +70,7 @@ def as_csv(found: Comparison) -> str:
     writer = csv.DictWriter(written, FIELDS, lineterminator="\n", restval="")
     writer.writeheader()
     for line in (*map(_cell, found.cells), *_ranges(found.ranges), *map(_finding, found.findings)):
-        writer.writerow({name: "" if _is_undefined(value) else value for name, value in line.items()})
+        writer.writerow({name: "" if _is_undefined(value) else csv_cell(value) for name, value in line.items()})
     return written.getvalue()
 
 
@@ -78,7 +79,11 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "nothing to show"
     names = list(rows[0])
-    lines = [names, ["---"] * len(names), *([_text(row[name]) for name in names] for row in rows)]
+    lines = [
+        list(map(markdown_cell, names)),
+        ["---"] * len(names),
+        *([_text(row[name]) for name in names] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -153,4 +158,4 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.{ROUNDED}f}"
-    return str(value).replace("|", "\\|")
+    return markdown_cell(str(value))

@@ -145,5 +145,5 @@ def _read(folder: str, *, who: Who) -> Run:
 
 
 def _json(path: Path) -> Mapping[str, Any]:
-    content: Mapping[str, Any] = read_document(path, dict[str, Any])
+    content: Mapping[str, Any] = read_document(path, dict[str, Any], is_finite=False)
     return content
