@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from tests.measures.examples import make_features
 from trustrace.core.errors import MeasurementError
 from trustrace.measures.solver import Columns, Solution, solve
-from trustrace.measures.spaces import FeatureSpace, feature_space
+from trustrace.measures.spaces import FeatureSpace, TallSpace, WideSpace, feature_space, inner_products
 
 
 def columns_of(labels, weights, penalties) -> Columns:
@@ -74,14 +74,19 @@ def test_features_of_very_different_size_are_fitted_in_double_precision():
     assert gradient.abs().max() < 1e-5
 
 
-def test_an_embedding_that_all_but_a_few_statements_share_is_fitted_to_the_optimum():
+@pytest.mark.parametrize("kind", [WideSpace, TallSpace])
+def test_an_embedding_that_all_but_a_few_statements_share_is_fitted_to_the_optimum(kind):
     """Two distinct rows in many dimensions: one feature in truth, and a Gram matrix of which single precision sees rounding alone."""
     rng = np.random.default_rng(0)
     two = 0.02 * rng.standard_normal((2, 512)) + 0.1
     which = np.zeros(566, dtype=int)
     which[rng.choice(566, 11, replace=False)] = 1
     labels = torch.from_numpy((rng.random(566) < np.where(which, 0.7, 0.5)).astype(float))
-    space = feature_space(torch.from_numpy(two[which]), features="unit_rms")
+    rows = torch.from_numpy(two[which])
+    space = feature_space(rows, features="scaled")
+    assert isinstance(space, TallSpace)
+    if kind is WideSpace:
+        space = WideSpace(gram=inner_products(rows, features="scaled"), d_model=512)
     distance = float(space.inner_products(torch.ones(566, dtype=torch.bool)).diagonal().sum().sqrt())
     spread = np.linalg.norm(which - which.mean())
     line = (which * distance / spread)[:, None]

@@ -5,7 +5,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.measures.examples import make_features
 from trustrace.core.errors import MeasurementError
-from trustrace.measures.spaces import FeatureSpace, TallSpace, WideSpace, feature_space
+from trustrace.measures.spaces import FeatureSpace, TallSpace, WideSpace, feature_space, spanned
 
 
 def gram(space: FeatureSpace) -> np.ndarray:
@@ -88,6 +88,27 @@ def test_mean_variance_is_that_of_the_training_rows(d):
 def test_activations_that_do_not_differ_are_known_as_such(features, fill, d):
     assert feature_space(torch.full((30, d), fill), features=features).is_constant
     assert not feature_space(make_features(n=30, d=d)[0], features=features).is_constant
+
+
+def test_rows_that_mostly_repeat_themselves_span_as_many_axes_as_they_need():
+    few, _ = make_features(n=6, d=200)
+    places = torch.from_numpy(np.random.default_rng(0).integers(6, size=80))
+    centred = few.double()[places] - few.double()[places].mean(0)
+    found = spanned(centred)
+    assert isinstance(found.space, TallSpace)
+    assert found.space.n_coefficients == 5
+    assert found.space.d_model == 200
+    everything = torch.ones(80, dtype=torch.bool)
+    np.testing.assert_allclose(found.space.inner_products(everything), centred @ centred.T, atol=1e-9)
+    np.testing.assert_allclose(centred @ found.basis, found.space.coordinates, atol=1e-9)
+    np.testing.assert_allclose(found.basis.T @ found.basis, np.eye(5), atol=1e-9)
+    variances = found.space.coordinates.T @ found.space.coordinates
+    np.testing.assert_allclose(variances, np.diag(np.diag(variances)), atol=1e-9 * float(variances.max()))
+
+
+def test_rows_of_which_more_than_half_differ_keep_their_inner_products():
+    x, _ = make_features(n=80, d=200)
+    assert isinstance(feature_space(torch.cat([x, x[:20]]), features="unit_rms"), WideSpace)
 
 
 def test_a_row_that_is_not_finite_is_named():

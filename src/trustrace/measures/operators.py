@@ -21,6 +21,10 @@ from torch import Tensor
 # Eigenvectors of K that are split off; twice as many cost what they save.
 LEADING = 64
 _NEGLIGIBLE = 1e-10
+# The least share of the leading eigenvalue that the rest of K and the penalty may have together: single precision holds 6e-8 of a residual,
+# and what it loses along the leading axis grows by one over this.
+_HELD = 1e-6
+_MOST_CURVED = 0.25
 
 PerRow = Float[Tensor, "statement column"]
 PerCoefficient = Float[Tensor, "coefficient column"]
@@ -83,6 +87,10 @@ class WideOperator:
             rest=self.rest,
         )
 
+    def survives_rounding(self, *, penalty: float) -> bool:
+        """Whether single precision keeps the directions: not where K has next to no rank, and the penalty alone is left of it."""
+        return self.rest + penalty / _MOST_CURVED > _HELD * max(self.values.flatten().tolist(), default=0.0)
+
     def cast(self, values: Tensor) -> Tensor:
         """`values` in this operator's precision."""
         return values.to(self.remainder.dtype)
@@ -124,6 +132,10 @@ class TallOperator:
     def to(self, dtype: torch.dtype) -> "TallOperator":
         """The same in another precision."""
         return TallOperator(coordinates=self.coordinates.to(dtype), variances=self.variances.to(dtype))
+
+    def survives_rounding(self, *, penalty: float) -> bool:
+        """Each axis has a residual of its own, which keeps its digits whatever the others are."""
+        return True
 
     def cast(self, values: Tensor) -> Tensor:
         """`values` in this operator's precision."""

@@ -5,7 +5,7 @@ Column f minimises  Σ_i s_if loss(y_if, m_if) + λ_f/2 |w_f|²  with m = x·w +
 
 A truncated Newton method: each direction comes from :mod:`trustrace.measures.directions`; a backtracking line search costs no product,
 since responses are linear in the step; converged columns leave the block. Where features span next to nothing, as at an embedding that
-all but a few statements share, directions of single precision lead astray; the block is then fitted again in double precision.
+all but a few statements share, single precision would lose the directions: such spaces are fitted in double precision throughout.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,6 @@ Loss = Literal["logistic", "squared"]
 MAX_STEPS = 100
 # Features whose scales differ so much that single-precision directions lead nowhere get double-precision ones.
 SINGLE_PRECISION_STEPS = 40
-# An objective that rises by this share above what the search promised was moved by rounding.
-_ASTRAY = 1e-3
 # How far each Newton system is solved: loosely at first, since the next one differs; single precision holds no more than the last.
 LOOSEST, TIGHTEST = 0.3, 1e-3
 _TINY = 1e-35
@@ -101,7 +99,7 @@ def solve(space: FeatureSpace, columns: Columns, *, loss: Loss = "logistic", tol
     _require_an_optimum(columns, loss)
     size = max(16, _BLOCK_VALUES // len(columns.labels))
     blocks = [slice(start, start + size) for start in range(0, columns.labels.shape[1], size)]
-    parts = [_solved(space, _take(columns, block), _CURVES[loss], tolerance) for block in blocks]
+    parts = [_Newton(space, _take(columns, block), _CURVES[loss], tolerance).run() for block in blocks]
     return Solution(
         torch.cat([part.coefficients for part in parts], dim=1),
         torch.cat([part.intercepts for part in parts]),
@@ -109,31 +107,19 @@ def solve(space: FeatureSpace, columns: Columns, *, loss: Loss = "logistic", tol
     )
 
 
-class _AstrayError(Exception):
-    """Single precision does not hold these features."""
-
-
-def _solved(space: FeatureSpace, columns: Columns, curve: _Curve, tolerance: float) -> Solution:
-    try:
-        return _Newton(space, columns, curve, tolerance, single_steps=SINGLE_PRECISION_STEPS).run()
-    except _AstrayError:
-        return _Newton(space, columns, curve, tolerance, single_steps=0).run()
-
-
 class _Newton:
     """The iteration on one block of columns: the one place where numbers change."""
 
-    def __init__(
-        self, space: FeatureSpace, columns: Columns, curve: _Curve, tolerance: float, *, single_steps: int
-    ) -> None:
+    def __init__(self, space: FeatureSpace, columns: Columns, curve: _Curve, tolerance: float) -> None:
         n, width = columns.labels.shape
-        self.space, self.curve, self.tolerance, self.single_steps = space, curve, tolerance, single_steps
+        self.space, self.curve, self.tolerance = space, curve, tolerance
         self.labels, self.weights, self.penalties = columns.labels, columns.weights, columns.penalties
         self.coefficients = columns.labels.new_zeros(space.n_coefficients, width)
         self.linear = columns.labels.new_zeros(n, width)
         self.intercepts = columns.labels.new_zeros(width)
         self.forcing = columns.labels.new_full((width,), LOOSEST)
-        self.promised = columns.labels.new_full((width,), torch.inf)
+        holds = space.double.survives_rounding(penalty=float(columns.penalties.min()))
+        self.single_steps = SINGLE_PRECISION_STEPS if holds else 0
         self.active = torch.arange(width, device=columns.labels.device)
         self.done = Solution(self.coefficients.clone(), self.intercepts.clone(), self.linear.clone())
 
@@ -150,11 +136,7 @@ class _Newton:
         )
 
     def _step(self, *, single: bool) -> Bool[Tensor, " column"]:
-        """Move every active column; True where it has arrived.
-
-        Raises:
-            _AstrayError: the last step did not do what it promised, and it was one of single precision.
-        """
+        """Move every active column; True where it has arrived."""
         responses = self.linear + self.intercepts
         residuals, curvatures = (self.weights * part for part in self.curve.derivatives(self.labels, responses))
         balance = residuals.sum(0) / curvatures.sum(0).clamp_min(_TINY)
@@ -184,8 +166,6 @@ class _Newton:
         cross = inner(step.coefficients, self.coefficients, self.linear)
         growth = inner(step.coefficients, step.coefficients, step.responses)
         before = self._loss(responses) + self.penalties * square / 2
-        if self.single_steps and not bool((before <= self.promised * (1 + _ASTRAY)).all()):
-            raise _AstrayError
         slope = self.penalties * cross - (residuals * move).sum(0)
         length = torch.ones_like(shift)
         for _ in range(40):
@@ -197,7 +177,6 @@ class _Newton:
             if not failed.any():
                 break
             length = torch.where(failed, length / 2, length)
-        self.promised = after
         return length, (-slope / before.clamp_min(_TINY)).clamp_min(0).sqrt()
 
     def _loss(self, responses: PerRow) -> PerColumn:
@@ -213,7 +192,7 @@ class _Newton:
         self.done.responses[:, where] = (self.linear + self.intercepts)[:, arrived]
         rest = ~arrived
         self.active, self.intercepts = self.active[rest], self.intercepts[rest]
-        self.penalties, self.forcing, self.promised = self.penalties[rest], self.forcing[rest], self.promised[rest]
+        self.penalties, self.forcing = self.penalties[rest], self.forcing[rest]
         self.labels, self.weights = self.labels[:, rest], self.weights[:, rest]
         self.coefficients, self.linear = self.coefficients[:, rest], self.linear[:, rest]
 

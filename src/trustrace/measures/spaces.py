@@ -5,6 +5,7 @@ centring irrelevant. So one centred space per (checkpoint, site, dataset) serves
 
 * :class:`WideSpace`, few rows of many features: the Gram matrix K = X X'; a model is f = K α + b, its weights are X' α.
 * :class:`TallSpace`, many rows of few features: coordinates Z = X V along the principal axes V; a model is f = Z θ + b, its weights V θ.
+  Rows of many features, most of which are equal, span few axes and go the same way: K would be singular, and α without bounds.
 
 References:
     Schölkopf, Herbrich and Smola (2001), A generalized representer theorem.
@@ -28,6 +29,9 @@ CONSTANT = 1e-10
 Rows = Float64[Tensor, "statement column"]
 Coefficients = Float64[Tensor, "coefficient column"]
 PerColumn = Float64[Tensor, " column"]
+
+# Axes along which the variance is below this share of the largest are rounding error.
+_NO_AXIS = 1e-13
 
 # Below this share of the mean square, the variance over some of the rows is rounding error of a subtraction.
 CONSTANT_WITHIN = 1e-12
@@ -98,7 +102,7 @@ class TallSpace:
 
     Attributes:
         coordinates: Z, centred over all rows.
-        d_model: Number of features, which is also the number of axes.
+        d_model: Number of features behind it.
     """
 
     coordinates: Float64[Tensor, "statement axis"]
@@ -194,11 +198,31 @@ class Spanned:
 def spanned(centred: Float64[Tensor, "statement d_model"]) -> Spanned:
     """The space of centred features, with its basis."""
     n, d_model = centred.shape
+    if _repeats_itself(centred):
+        return _spanned_by_few(centred)
     # An iteration costs n² products in a wide space and 2 n d_model in a tall one.
     if n <= 2 * d_model:
         return Spanned(space=WideSpace(gram=symmetric_product(centred), d_model=d_model), basis=centred.T)
     axes = torch.linalg.eigh(centred.T @ centred)[1]
     return Spanned(space=TallSpace(coordinates=centred @ axes, d_model=d_model), basis=axes)
+
+
+def _repeats_itself(centred: Float64[Tensor, "statement d_model"]) -> bool:
+    """Whether at most half of the rows differ, and some do."""
+    most = len(centred) // 2
+    if len(torch.unique(centred[:, 0])) > most:
+        return False
+    return 1 < len(torch.unique(centred, dim=0)) <= min(most, centred.shape[1])
+
+
+def _spanned_by_few(centred: Float64[Tensor, "statement d_model"]) -> Spanned:
+    """The principal axes from the distinct rows alone: X' X = D' C D for rows D that occur C times."""
+    rows, places, counts = torch.unique(centred, dim=0, return_inverse=True, return_counts=True)
+    weighted = rows * counts.double().sqrt()[:, None]
+    values, vectors = torch.linalg.eigh(weighted @ weighted.T)
+    kept = values > _NO_AXIS * values[-1]
+    axes = weighted.T @ (vectors[:, kept] / values[kept].sqrt())
+    return Spanned(space=TallSpace(coordinates=(rows @ axes)[places], d_model=centred.shape[1]), basis=axes)
 
 
 def inner_products(

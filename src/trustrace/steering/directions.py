@@ -9,7 +9,6 @@ References:
 """
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,7 +23,7 @@ from trustrace.measures.config import ProbingConfig
 from trustrace.measures.folds import Fold, grouped_folds
 from trustrace.measures.probing import FoldSpace, logistic_probe
 from trustrace.measures.solver import Columns, Loss, solve
-from trustrace.measures.spaces import FeatureSpace, TallSpace, WideSpace, symmetric_product
+from trustrace.measures.spaces import Spanned, spanned, symmetric_product
 from trustrace.steering.contrast import Contrast, Vector, mass_mean
 
 _TOLERANCE = 1e-6
@@ -47,7 +46,7 @@ class LinearFits:
     @cached_property
     def regulariser(self) -> float:
         """The ``C`` with the least log loss on rows of held-out groups, by the logistic probe, features at a mean variance of 1."""
-        space, _ = self._space
+        space = self._spanned.space
         everything = np.ones(len(self.contrast), dtype=bool)
         fold = Fold(train=everything, test=~everything, inner=self._folds())
         spaces = (FoldSpace(space=space, pairs=(0,)),)
@@ -66,28 +65,23 @@ class LinearFits:
         return self._weights("squared", share=0.25)
 
     def _weights(self, loss: Loss, *, share: float) -> Vector:
-        space, back = self._space
+        space, basis = self._spanned.space, self._spanned.basis
         rows = torch.ones(len(space), 1, dtype=torch.bool)
         columns = Columns(
             labels=self._labels[:, None],
             weights=rows.double() * share,
             penalties=space.mean_variance(rows) / self.regulariser,
         )
-        return back(solve(space, columns, loss=loss, tolerance=_TOLERANCE).coefficients[:, 0])
+        return basis @ solve(space, columns, loss=loss, tolerance=_TOLERANCE).coefficients[:, 0]
 
     @property
     def _labels(self) -> Float64[Tensor, " row"]:
         return torch.from_numpy(self.contrast.desired).double()
 
     @cached_property
-    def _space(self) -> tuple[FeatureSpace, Callable[[Float64[Tensor, " coefficient"]], Vector]]:
+    def _spanned(self) -> Spanned:
         """The space of the activations, and how its coefficients become weights on them."""
-        centred = self.contrast.values - self.contrast.values.mean(0)
-        n, d_model = centred.shape
-        if n <= 2 * d_model:
-            return WideSpace(gram=symmetric_product(centred), d_model=d_model), lambda alpha: centred.T @ alpha
-        axes = torch.linalg.eigh(centred.T @ centred)[1]
-        return TallSpace(coordinates=centred @ axes, d_model=d_model), lambda theta: axes @ theta
+        return spanned(self.contrast.values - self.contrast.values.mean(0))
 
     def _folds(self) -> tuple[Fold, ...]:
         """Grouped folds of the development rows."""
