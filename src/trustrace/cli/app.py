@@ -14,7 +14,9 @@ from trustrace.cli.options import (
     DataDir,
     Device,
     ModeName,
+    OrderName,
     Out,
+    OutOrUrl,
     PositionName,
     ProtocolName,
     Revision,
@@ -22,6 +24,7 @@ from trustrace.cli.options import (
     Sites,
     StudyProtocol,
     TruncationName,
+    parse_bytes,
     protocol_of,
     protocols_of,
 )
@@ -101,7 +104,7 @@ def pretrain(
 @app.command()
 def trace(
     study: Path,
-    out: Out,
+    out: OutOrUrl,
     protocol: StudyProtocol = None,
     device: Device = "auto",
     batch_tokens: BatchTokens = None,
@@ -109,12 +112,21 @@ def trace(
     keep_downloads: Annotated[
         bool, typer.Option(help="Keep checkpoints fetched from the hub after they are measured.")
     ] = True,
+    disk_budget: Annotated[
+        str | None,
+        typer.Option(metavar="BYTES", help="What fetched checkpoints may take, such as 60GB; each goes when measured."),
+    ] = None,
+    ahead: Annotated[int, typer.Option(min=0, help="How many checkpoints are fetched while one is measured.")] = 1,
+    order: Annotated[
+        OrderName, typer.Option(help="coarse begins with both ends of training and refines; series follows it.")
+    ] = OrderName.coarse,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Do the I-th of N parts; all parts share one --out.")
     ] = None,
 ) -> None:
     """Probe every site of every checkpoint on every dataset of STUDY; started again, it goes on."""
     from trustrace.cli.view import say, showing_progress
+    from trustrace.runs.remote import placed
     from trustrace.studies.config import TraceConfig
     from trustrace.studies.files import read_study
     from trustrace.studies.settings import Settings
@@ -122,11 +134,22 @@ def trace(
     from trustrace.studies.trace import run_trace
 
     part = Shard.parse(shard) if shard else WHOLE
-    settings = Settings(device=device, batch_tokens=batch_tokens, data_dir=data_dir, keep_downloads=keep_downloads)
+    folder, mirror = placed(out)
+    if mirror:
+        say(f"works in {folder}, kept at {mirror.name}")
+    settings = Settings(
+        device=device,
+        batch_tokens=batch_tokens,
+        data_dir=data_dir,
+        keep_downloads=keep_downloads,
+        disk_budget=parse_bytes(disk_budget),
+        ahead=ahead,
+        order=order.value,
+    )
     with showing_progress() as progress:
         asked = read_study(study, TraceConfig, protocol=protocol_of(protocol))
-        table = run_trace(asked, out=out, settings=settings, shard=part, progress=progress)
-    say(f"table: {table}\nreport: trustrace report {out}")
+        table = run_trace(asked, out=folder, settings=settings, shard=part, mirror=mirror, progress=progress)
+    say(f"table: {table}\nreport: trustrace report {folder}")
 
 
 @app.command()

@@ -17,6 +17,9 @@ class ProtocolName(StrEnum):
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")]
+OutOrUrl = Annotated[
+    str, typer.Option("--out", "-o", help="Where the results go: a folder, or a URL (s3://bucket/run).")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")]
 BatchTokens = Annotated[
     int | None, typer.Option(min=1, help="Tokens in one forward pass; by default what suits the device.")
@@ -42,6 +45,13 @@ Parameters = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the dataset, such as rate=0.05; repeat it."),
 ]
+
+
+class OrderName(StrEnum):
+    """How a series is worked through."""
+
+    coarse = "coarse"
+    series = "series"
 
 
 class PositionName(StrEnum):
@@ -96,6 +106,24 @@ def protocols_of(names: list[ProtocolName] | None) -> tuple[Protocol, ...]:
 def protocol_of(name: ProtocolName | None) -> Protocol | None:
     """The protocol called `name`."""
     return name.value if name else None
+
+
+def parse_bytes(text: str | None) -> int | None:
+    """``60GB`` becomes 60,000,000,000; units are B, kB, MB, GB and TB.
+
+    Raises:
+        ConfigError: it is no such amount.
+    """
+    import re
+
+    from trustrace.core.errors import ConfigError
+
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", text.strip().lower(), re.ASCII)
+    if match is None:
+        raise ConfigError(f"{text}: expected an amount of bytes such as 60GB or 500MB")
+    return int(float(match[1]) * 1000 ** " kmgt".index(match[2] or " "))
 
 
 def parse_parameters(pairs: list[str] | None) -> dict[str, object]:
