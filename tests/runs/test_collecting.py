@@ -71,3 +71,15 @@ def test_what_another_process_finished_meanwhile_is_seen_when_it_is_asked_for(tm
         assert one.count_finished([unit(1)]) == 0
         assert one.is_finished(unit(1))
         assert one.count_finished([unit(1)]) == 1
+
+
+def test_a_unit_that_two_processes_finish_is_finished_once(tmp_path: Path) -> None:
+    with (
+        Ledger.open(tmp_path, study=STUDY, share="1-of-2") as one,
+        Ledger.open(tmp_path, study=STUDY, share="2-of-2") as other,
+    ):
+        one.finish(unit(1), [row(0.5)], seconds=1.0)
+        other.finish(unit(1), [row(0.5)], seconds=2.0)
+        assert other.count_finished([unit(1)]) == 1
+        assert one.rows_of(unit(1))["value"].to_pylist() == [0.5]
+    assert [path.name for path in (tmp_path / "units").iterdir()] == [unit(1).folder]

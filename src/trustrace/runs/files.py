@@ -70,7 +70,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else RunError
+        kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else RunError
         raise kind(
             f"{path} could not be written: {error.strerror or error}; free space or choose another folder, then run again"
         ) from error

@@ -24,12 +24,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from trustrace.core.errors import RunError
 from trustrace.core.measurements import Measurement, ReplicatedMeasurement
 from trustrace.runs.claiming import LOCK, claimed, waiting_for, write_json
 from trustrace.runs.collecting import collected
 from trustrace.runs.files import publishing, scratch_of
 from trustrace.runs.identity import Unit
 from trustrace.runs.reading import Failure, Record, read_document
+from trustrace.runs.remote import Mirror
 from trustrace.runs.table import (
     as_table,
     read_measurements,
@@ -48,22 +50,30 @@ class Ledger:
         folder: The run folder.
         share: Which share of the run this process does, ``3-of-8``; all of it if empty.
         known: Folders of units that are known to be finished: what was there at the start, and what came since.
+        mirror: Where the run is kept as well.
     """
 
     folder: Path
     share: str = ""
     known: set[str] = field(default_factory=set, compare=False, repr=False)
+    mirror: Mirror | None = None
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path, *, study: Mapping[str, Any], share: str = "") -> "Iterator[Ledger]":
+    def open(
+        cls, folder: Path, *, study: Mapping[str, Any], share: str = "", mirror: Mirror | None = None
+    ) -> "Iterator[Ledger]":
         """Claim `folder` for `study` while the body runs, alone or as one of several that divide the units: ``3-of-8``.
+
+        What is finished at `mirror` is finished here, and the other way round.
 
         Raises:
             RunError: the folder belongs to another study, holds other files, or another process works on the same units.
         """
         with claimed(folder, study, share=share):
-            yield cls(folder, share=share, known=_published(folder / "units"))
+            if mirror is not None:
+                mirror.meet(folder, owner=share)
+            yield cls(folder, share=share, known=_published(folder / "units"), mirror=mirror)
 
     def is_finished(self, unit: Unit) -> bool:
         """Whether `unit` has its record."""
@@ -83,22 +93,30 @@ class Ledger:
         self, unit: Unit, rows: Sequence[Measurement], *, seconds: float, files: Mapping[str, bytes] | None = None
     ) -> None:
         """Record `rows`, and `files` beside them, as the answer of `unit`; from here on it is never computed again."""
-        with publishing(self._home(unit), owner=self.share) as scratch:
-            for name, content in (files or {}).items():
-                (scratch / name).write_bytes(content)
-            write_table(as_table(rows), scratch / "measurements.parquet")
-            write_replicates(rows, scratch / "replicates.npz")
-            write_json(
-                scratch / "record.json",
-                {"step": unit.step, "name": unit.name, "inputs": unit.inputs, "seconds": seconds},
-            )
+        record = {"step": unit.step, "name": unit.name, "inputs": unit.inputs, "seconds": seconds}
+        try:
+            with publishing(self._home(unit), owner=self.share) as scratch:
+                for name, content in (files or {}).items():
+                    (scratch / name).write_bytes(content)
+                write_table(as_table(rows), scratch / "measurements.parquet")
+                write_replicates(rows, scratch / "replicates.npz")
+                write_json(scratch / "record.json", record)
+        except RunError:
+            # Shards that read the same model note the same of it, and one of them comes first.
+            if not self.is_finished(unit):
+                raise
         self.known.add(unit.folder)
+        has_failed = self._failure(unit).exists()
         self._failure(unit).unlink(missing_ok=True)
+        if self.mirror is not None:
+            self.mirror.send_unit(self._home(unit))
+            if has_failed:
+                self.mirror.remove(f"failures/{unit.folder}.json")
 
     def fail(self, unit: Unit, error: Exception) -> None:
         """Record why `unit` failed; it stays open for the next start."""
         failure = {"unit": unit.name, "error": type(error).__name__, "message": str(error)}
-        write_json(self._failure(unit), failure, owner=self.share)
+        self.write(f"failures/{unit.folder}.json", failure)
 
     def failures(self, units: Sequence[Unit]) -> list[dict[str, str]]:
         """Which of `units` failed and have not succeeded since; failures of units that are no longer asked for count no more."""
@@ -148,22 +166,36 @@ class Ledger:
             The number of rows.
         """
         finished = [unit for unit in units if self.is_finished(unit)]
-        return collected(
+        rows = collected(
             [unit.folder for unit in finished],
             lambda: map(self.rows_of, finished),
             path=self.folder / "measurements.parquet",
             owner=self.share,
         )
+        self._send("measurements.parquet")
+        return rows
 
     @contextmanager
     def concluding(self) -> Iterator[None]:
-        """While the body runs, no other share puts together what all have finished."""
+        """While the body runs, no other share puts together what all have finished, on this machine and elsewhere."""
         with waiting_for(self.folder / f"{LOCK}-table"):
+            if self.mirror is not None:
+                self.known.update(self.mirror.bring(self.folder, owner=self.share))
+                self.mirror.bring_failures(self.folder, owner=self.share)
             yield
+
+    def has_news(self) -> bool:
+        """Whether units were finished on another machine since this one looked."""
+        return self.mirror is not None and not self.mirror.units() <= self.known
 
     def write(self, name: str, content: Any) -> None:
         """Write `content` as the JSON file `name` of the run."""
         write_json(self.folder / name, content, owner=self.share)
+        self._send(name)
+
+    def _send(self, name: str) -> None:
+        if self.mirror is not None:
+            self.mirror.send(self.folder, name)
 
     def _home(self, unit: Unit) -> Path:
         return self.folder / "units" / unit.folder

@@ -20,6 +20,7 @@ from trustrace.models.language_model import LanguageModel
 from trustrace.runs.identity import Unit
 from trustrace.runs.ledger import Ledger
 from trustrace.runs.manifest import environment
+from trustrace.runs.remote import Mirror
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.inputs import fixed_inputs
 from trustrace.studies.phases import course_units, judged, phases_unit
@@ -66,7 +67,13 @@ class Tracing:
 
 
 def run_trace(
-    study: TraceConfig, *, out: Path, settings: Settings, shard: Shard = WHOLE, progress: Progress = silent
+    study: TraceConfig,
+    *,
+    out: Path,
+    settings: Settings,
+    shard: Shard = WHOLE,
+    mirror: Mirror | None = None,
+    progress: Progress = silent,
 ) -> Path:
     """Do what `study` asks for and `out` does not hold yet, then write the table, the audits and the manifest.
 
@@ -75,6 +82,7 @@ def run_trace(
         out: The run folder; the shards of a run share one.
         settings: Where work is done.
         shard: Which part is done here. Whoever ends last judges the courses, and leaves the table of an undivided run.
+        mirror: Where the run is kept as well; shards on several machines meet there.
         progress: Told of the units that are done here.
 
     Returns:
@@ -85,7 +93,7 @@ def run_trace(
     """
     plan = plan_trace(study, settings=settings)
     started = time.monotonic()
-    with Ledger.open(out, study=study.model_dump(mode="json"), share=shard.name) as ledger:
+    with Ledger.open(out, study=study.model_dump(mode="json"), share=shard.name, mirror=mirror) as ledger:
         trace = Tracing(plan=plan, ledger=ledger, settings=settings, progress=progress, shard=shard)
         ledger.forget_failures(plan.units)
         ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
@@ -98,6 +106,10 @@ def run_trace(
                 record_phases(trace)
         finally:
             with ledger.concluding():
+                conclude(trace, started=started)
+        while ledger.has_news():
+            with ledger.concluding():
+                record_phases(trace)
                 conclude(trace, started=started)
         _require_success(trace)
     return out / "measurements.parquet"

@@ -1,0 +1,219 @@
+"""A run that is kept at a URL as well; the URL's file system is a real one of fsspec's: files, memory, or a server that speaks S3."""
+
+import contextlib
+import json
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow.parquet as pq
+import pytest
+
+from tests.runs.test_ledger import STUDY, row, unit
+from trustrace.core.errors import MissingExtraError, RunError
+from trustrace.runs.ledger import Ledger
+from trustrace.runs.remote import Mirror, placed
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """A server on this machine that speaks S3, and a bucket of it."""
+    server_of = pytest.importorskip(
+        "moto.server", reason="a local S3 needs moto, flask, flask-cors: pip install 'moto[s3]' flask flask-cors"
+    )
+    pytest.importorskip("s3fs", reason="S3 needs s3fs: pip install 'trustrace[s3]'")
+    server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "FSSPEC_S3_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "planted-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        bucket = f"s3://bucket-{uuid.uuid4().hex[:8]}"
+        fsspec.core.url_to_fs(bucket)[0].mkdir(bucket)
+        yield bucket
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        server.stop()
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    match request.param:
+        case "file":
+            yield f"file://{tmp_path}/there"
+        case "memory":
+            yield f"memory://{uuid.uuid4().hex}/run"
+        case _:
+            yield f"{request.getfixturevalue('s3')}/{uuid.uuid4().hex}/run"
+
+
+def there(url: str) -> dict[str, bytes]:
+    """All files at `url`."""
+    system, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+    return {path.removeprefix(root).strip("/"): system.cat_file(path) for path in system.find(root)}
+
+
+def here(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".lock"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def opened(folder: Path, url: str, **options: Any) -> contextlib.AbstractContextManager[Ledger]:
+    return Ledger.open(folder, study=STUDY, mirror=Mirror(url), **options)
+
+
+def test_the_url_holds_what_the_folder_holds(tmp_path: Path, url: str) -> None:
+    with opened(tmp_path / "here", url) as ledger:
+        ledger.fail(unit(1), ValueError("no luck"))
+        assert f"failures/{unit(1).folder}.json" in there(url)
+        for number in (1, 2):
+            ledger.finish(unit(number), [row(number / 10)], seconds=1.0, files={"samples.json": b"[]"})
+            assert here(tmp_path / "here") == there(url)
+        ledger.collect([unit(1), unit(2)])
+        ledger.write("manifest.json", {"rows": 2})
+    assert here(tmp_path / "here") == there(url)
+    assert {"study.json", "manifest.json", "measurements.parquet"} <= there(url).keys()
+
+
+def test_another_machine_goes_on_where_the_first_one_stopped(tmp_path: Path, url: str) -> None:
+    with opened(tmp_path / "first", url) as ledger:
+        ledger.finish(unit(1), [row(0.1)], seconds=1.0)
+    with opened(tmp_path / "second", url) as ledger:
+        assert ledger.count_finished([unit(1), unit(2)]) == 1
+        ledger.finish(unit(2), [row(0.2)], seconds=1.0)
+        ledger.collect([unit(1), unit(2)])
+    assert pq.read_table(tmp_path / "second" / "measurements.parquet")["value"].to_pylist() == [0.1, 0.2]
+    assert here(tmp_path / "second") == there(url)
+
+
+def test_shards_on_two_machines_meet_at_the_url(tmp_path: Path, url: str) -> None:
+    with opened(tmp_path / "a", url, share="1-of-2") as one, opened(tmp_path / "b", url, share="2-of-2") as other:
+        one.finish(unit(1), [row(0.1)], seconds=1.0)
+        other.fail(unit(2), ValueError("no luck"))
+        assert not one.has_news()
+        assert other.has_news()
+        with one.concluding():
+            assert [failure["message"] for failure in one.failures([unit(2)])] == ["no luck"]
+        other.finish(unit(2), [row(0.2)], seconds=1.0)
+        assert one.has_news()
+        with one.concluding():
+            assert one.collect([unit(1), unit(2)]) == 2
+        assert not one.has_news()
+    assert not [name for name in there(url) if name.startswith("failures")]
+
+
+def test_a_unit_without_its_record_is_not_there_and_is_sent_whole_by_the_next_start(tmp_path: Path, url: str) -> None:
+    with opened(tmp_path / "here", url) as ledger:
+        ledger.finish(unit(1), [row(0.1)], seconds=1.0)
+    # The first machine was killed before the record went out.
+    system, root = fsspec.core.url_to_fs(url)
+    system.rm_file(f"{root}/units/{unit(1).folder}/record.json")
+    with opened(tmp_path / "elsewhere", url) as ledger:
+        assert not ledger.is_finished(unit(1))
+    with opened(tmp_path / "here", url) as ledger:
+        assert ledger.is_finished(unit(1))
+    assert f"units/{unit(1).folder}/record.json" in there(url)
+
+
+def test_the_record_of_a_unit_goes_out_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, sent = f"memory://{uuid.uuid4().hex}/run", []
+    system = fsspec.filesystem("memory")
+    usual = type(system).put_file
+
+    def put_file(self: Any, here: str, there: str, **options: Any) -> None:
+        sent.append(there.rpartition("/")[2])
+        usual(self, here, there, **options)
+
+    monkeypatch.setattr(type(system), "put_file", put_file)
+    with opened(tmp_path, url) as ledger:
+        ledger.finish(unit(1), [row(0.1)], seconds=1.0, files={"zzz.json": b"[]"})
+    assert sent == ["study.json", "measurements.parquet", "zzz.json", "record.json"]
+
+
+def test_a_url_of_another_study_or_with_other_files_is_refused_and_left_as_it_was(tmp_path: Path, url: str) -> None:
+    with opened(tmp_path / "here", url):
+        pass
+    before = there(url)
+    with (
+        pytest.raises(RunError, match="belongs to another study"),
+        Ledger.open(tmp_path / "other", study=STUDY | {"seed": 1}, mirror=Mirror(url)),
+    ):
+        pass
+    assert there(url) == before
+    system, root = fsspec.core.url_to_fs(url)
+    system.makedirs(f"{root}/thesis", exist_ok=True)
+    system.pipe_file(f"{root}/thesis/thesis.tex", b"years of work")
+    with (
+        pytest.raises(RunError, match=r"is not a run and holds other files \(thesis.tex\)"),
+        opened(tmp_path / "x", f"{url}/thesis"),
+    ):
+        pass
+
+
+def test_names_at_the_url_cannot_leave_the_folder(tmp_path: Path) -> None:
+    url = f"memory://{uuid.uuid4().hex}/run"
+    with opened(tmp_path / "a", url):
+        pass
+    system, root = fsspec.core.url_to_fs(url)
+    for name in (
+        "units/../record.json",
+        "units/.hidden/record.json",
+        "failures/.x.json",
+        "units/ok/record.json",
+        "units/ok/.lock",
+    ):
+        system.store[f"{root}/{name}"] = fsspec.implementations.memory.MemoryFile(system, name, b"{}")
+    with opened(tmp_path / "b", url) as ledger, ledger.concluding():
+        pass
+    assert sorted(path for path in here(tmp_path / "b") if path != "study.json") == ["units/ok/record.json"]
+
+
+def test_a_place_that_cannot_be_reached_is_one_clear_error_without_the_password(tmp_path: Path) -> None:
+    (tmp_path / "wall").write_text("a file where a folder is needed")
+    with (
+        pytest.raises(RunError, match=r"could not be read: .*Not a directory"),
+        opened(tmp_path / "run", f"file://{tmp_path}/wall/run"),
+    ):
+        pass
+    assert Mirror("s3://key:secret@bucket/run").name == "s3://bucket/run"
+    assert "secret" not in str(Mirror("s3://key:secret@bucket/run").folder_in(tmp_path))
+
+
+def test_an_unknown_scheme_and_a_missing_package_say_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RunError, match="expected a folder, or a URL"), opened(tmp_path / "a", "nowhere://bucket/run"):
+        pass
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(RunError, match="gcsfs"), opened(tmp_path / "a", "gs://bucket/run"):
+        pass
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    with pytest.raises(MissingExtraError, match=r"trustrace\[s3\]"), opened(tmp_path / "b", "s3://bucket/run"):
+        pass
+
+
+def test_a_folder_is_a_folder_and_a_url_always_has_the_same_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert placed("runs/one") == (Path("runs/one"), None)
+    folder, mirror = placed("s3://bucket/one")
+    assert mirror is not None
+    assert mirror.name == "s3://bucket/one"
+    assert folder == placed("s3://bucket/one/")[0]
+    assert folder != placed("s3://bucket/two")[0]
+    assert folder.is_relative_to(tmp_path)
+    assert json.dumps(folder.name).isascii()
