@@ -25,10 +25,17 @@ class LogSpaced(Config):
 
 
 class CheckpointsConfig(Config):
-    """Which checkpoints: a source (a folder, a pre-training run, a hub repository) and a selection of it."""
+    """Which checkpoints: a source (a folder, a pre-training run, a hub repository) and a selection of it.
+
+    Attributes:
+        source: Where they are.
+        select: Which of them.
+        trusted: Revisions whose numbers a trace keeps, even where their weights do not seem to belong where they stand.
+    """
 
     source: str
     select: str | tuple[str, ...] | EveryNth | LogSpaced = "all"
+    trusted: tuple[str, ...] = ()
 
     def how(self) -> Selection:
         """The selection as plain values."""

@@ -1,6 +1,6 @@
 """The phases of a finished trace: the courses of its judged numbers over the checkpoints, and what they say."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -25,9 +25,9 @@ def phases_unit(plan: Units, finished: Sequence[Unit]) -> Unit:
     return Unit(step="phases", name="courses over training", inputs=inputs)
 
 
-def course_units(plan: Units, ledger: Ledger) -> list[Unit]:
-    """The finished units of trained checkpoints."""
-    trained = [subject for subject in plan.subjects if subject.role == "measured"]
+def course_units(plan: Units, ledger: Ledger, *, leaving: Collection[str] = ()) -> list[Unit]:
+    """The finished units of trained checkpoints, less those whose keys are in `leaving`."""
+    trained = [one for one in plan.subjects if one.role == "measured" and one.checkpoint.key not in leaving]
     units = [plan.trace_unit(subject, statements) for subject in trained for statements in plan.datasets]
     return [unit for unit in units if ledger.is_finished(unit)]
 

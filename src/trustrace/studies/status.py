@@ -11,6 +11,9 @@ from trustrace.core.documents import is_folder_name
 from trustrace.core.errors import RunError
 from trustrace.runs.reading import Failure, Planned, Record, read_document
 
+QUARANTINE = "quarantine.json"
+"""The file of a trace that lists the checkpoints whose numbers are left out of its table, and why."""
+
 
 class _Study(TypedDict, total=False):
     name: str | None
@@ -25,7 +28,7 @@ class Status:
         name: The study's name.
         finished: Units with a record.
         total: Units of the study.
-        failures: Units that failed and have not succeeded since.
+        failures: Units that failed and have not succeeded since, and checkpoints whose weights are not those of their place in training.
         seconds_left: Units that are open, at the mean cost of the finished ones of their kind; None before the first.
     """
 
@@ -57,7 +60,10 @@ def read_status(run: Path) -> Status:
         name=_name(read_document(run / "study.json", _Study)),
         finished=len(records),
         total=len(planned),
-        failures=tuple(read_document(path, Failure) for path in _failures(run, planned) if path.is_file()),
+        failures=(
+            *(read_document(path, Failure) for path in _failures(run, planned) if path.is_file()),
+            *_quarantined(run / QUARANTINE),
+        ),
         seconds_left=_seconds_left(records, remaining),
     )
 
@@ -69,6 +75,11 @@ def _name(study: dict[str, Any]) -> str:
 
 def _failures(run: Path, planned: list[dict[str, str]]) -> list[Path]:
     return [run / "failures" / f"{unit['unit']}.json" for unit in planned if is_folder_name(unit["unit"])]
+
+
+def _quarantined(path: Path) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = read_document(path, list[Failure]) if path.is_file() else []
+    return found
 
 
 def _is_finished(run: Path, unit: dict[str, str]) -> bool:

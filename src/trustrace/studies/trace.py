@@ -16,6 +16,7 @@ from trustrace.datasets.audit import audit
 from trustrace.measures.floors import text_floors
 from trustrace.measures.information.inputs import FixedInputs
 from trustrace.measures.measure import measure
+from trustrace.models.integrity import Alarm
 from trustrace.models.language_model import LanguageModel
 from trustrace.runs.identity import Unit
 from trustrace.runs.ledger import Ledger
@@ -25,8 +26,10 @@ from trustrace.studies.config import TraceConfig
 from trustrace.studies.inputs import fixed_inputs
 from trustrace.studies.phases import course_units, judged, phases_unit
 from trustrace.studies.planning import Plan, Subject, Units, plan_trace
+from trustrace.studies.screening import note_weights, quarantined, told
 from trustrace.studies.settings import Settings
 from trustrace.studies.sharding import WHOLE, Shard, units_of
+from trustrace.studies.status import QUARANTINE
 from trustrace.studies.streaming import in_turn, ordered
 
 UNIT_ERRORS = (DataError, MeasurementError, ModelError)
@@ -179,6 +182,7 @@ def _record_subjects(trace: Tracing, plan: Plan) -> None:
             units = pending[subject.checkpoint.key]
             try:
                 model = subject.load(place)
+                note_weights(trace.ledger, subject, model)
                 if subject is last:
                     inputs = fixed_inputs(model, wanted, study=plan.study, settings=trace.settings, folder=folder)
             except UNIT_ERRORS as error:
@@ -198,7 +202,7 @@ def record_phases(trace: Tracing) -> None:
     """Judge the courses over training; a checkpoint that is missing leaves a gap in them, but others' work is waited for."""
     if trace.shard != WHOLE and _is_open_elsewhere(trace):
         return
-    units = course_units(trace.plan, trace.ledger)
+    units = _courses(trace)
     unit = phases_unit(trace.plan, units)
     if units and not trace.ledger.is_finished(unit):
         trace.attempt(unit, lambda: judged(trace.ledger, units, seed=trace.plan.study.seed))
@@ -245,9 +249,24 @@ def _measured(
 def conclude(trace: Tracing, *, started: float) -> None:
     """Write what can be said of the run as it stands, finished or not; `started` is read off a clock that nobody sets back."""
     ledger, plan = trace.ledger, trace.plan
-    rows = ledger.collect([*plan.units, phases_unit(plan, course_units(plan, ledger))])
+    alarms = quarantined(plan, ledger)
+    left_out = {plan.trace_unit(subject, one).folder for subject in _of(plan, alarms) for one in plan.datasets}
+    sound = [unit for unit in plan.units if unit.folder not in left_out]
+    rows = ledger.collect([*sound, phases_unit(plan, _courses(trace))])
+    ledger.write(QUARANTINE, told(alarms))
     ledger.write("audit.json", [_audit(ledger, plan, statements) for statements in plan.datasets])
     ledger.write("manifest.json", _manifest(trace, started=started, rows=rows))
+
+
+def _courses(trace: Tracing) -> list[Unit]:
+    """The units whose numbers make the courses over training: none that is quarantined, and nothing in its place."""
+    keys = {alarm.checkpoint.key for alarm in quarantined(trace.plan, trace.ledger)}
+    return course_units(trace.plan, trace.ledger, leaving=keys)
+
+
+def _of(plan: Units, alarms: Sequence[Alarm]) -> list[Subject]:
+    keys = {alarm.checkpoint.key for alarm in alarms}
+    return [subject for subject in plan.subjects if subject.checkpoint.key in keys]
 
 
 def _audit(ledger: Ledger, plan: Units, statements: Statements) -> dict[str, Any]:
@@ -268,7 +287,7 @@ def _manifest(trace: Tracing, *, started: float, rows: int) -> dict[str, Any]:
         "units": {unit.folder: trace.ledger.is_finished(unit) for unit in plan.units},
         "checkpoints": {subject.checkpoint.key: subject.checkpoint.commit for subject in plan.subjects},
         "datasets": {statements.name: _provenance(statements) for statements in plan.datasets},
-        "failures": trace.ledger.failures(plan.units),
+        "failures": [*trace.ledger.failures(plan.units), *told(quarantined(plan, trace.ledger))],
     }
 
 
@@ -282,11 +301,21 @@ def _provenance(statements: Statements) -> dict[str, Any]:
 
 
 def _require_success(trace: Tracing) -> None:
-    phases = phases_unit(trace.plan, course_units(trace.plan, trace.ledger))
+    phases = phases_unit(trace.plan, _courses(trace))
     failures = trace.ledger.failures([*trace.own.values(), phases])
-    if failures:
-        lines = "\n".join(f"  {failure['unit']}: {failure['message']}" for failure in failures[:20])
-        raise RunError(
-            f"{trace.ledger.folder}: {len(failures)} units failed; the others are in the table, "
-            f"and the same command tries these again:\n{lines}"
+    strange = told(quarantined(trace.plan, trace.ledger))
+    said = []
+    if strange:
+        said.append(
+            f"{len(strange)} checkpoints do not hold the weights of their place; the others are in the table:\n{_lines(strange)}"
         )
+    if failures:
+        said.append(
+            f"{len(failures)} units failed; the others are in the table, and the same command tries these again:\n{_lines(failures)}"
+        )
+    if said:
+        raise RunError(f"{trace.ledger.folder}: " + "\n".join(said))
+
+
+def _lines(failures: Sequence[Mapping[str, str]]) -> str:
+    return "\n".join(f"  {failure['unit']}: {failure['message']}" for failure in failures[:20])

@@ -1,0 +1,51 @@
+"""Whether the checkpoints of a trace are what they are called: their weights are noted while they are in memory, and compared."""
+
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from trustrace.core.checkpoints import Checkpoint
+from trustrace.models.integrity import Alarm, Vitals, screen, vitals_of
+from trustrace.models.language_model import LanguageModel
+from trustrace.runs.identity import Unit, code_version
+from trustrace.runs.ledger import Ledger
+from trustrace.studies.planning import Subject, Units
+
+VITALS = "vitals.npz"
+
+
+def vitals_unit(checkpoint: Checkpoint) -> Unit:
+    """What is noted of the weights of one checkpoint."""
+    inputs = {"checkpoint": [checkpoint.key, checkpoint.commit], "code": code_version("core", "models")}
+    return Unit(step="weights", name=checkpoint.key, inputs=inputs)
+
+
+def note_weights(ledger: Ledger, subject: Subject, model: LanguageModel) -> None:
+    """Note the weights of a checkpoint of the series; models with fresh weights belong to no series."""
+    unit = vitals_unit(subject.checkpoint)
+    if subject.role != "measured" or ledger.is_finished(unit):
+        return
+    started = time.perf_counter()
+    content = vitals_of(model.module).to_bytes()
+    ledger.finish(unit, [], seconds=time.perf_counter() - started, files={VITALS: content})
+
+
+def quarantined(plan: Units, ledger: Ledger) -> tuple[Alarm, ...]:
+    """The checkpoints whose weights do not belong where they stand, of those that were noted; less those that the study trusts."""
+    trained = [subject.checkpoint for subject in plan.subjects if subject.role == "measured"]
+    noted = [(one, vitals_unit(one)) for one in trained]
+    files = tuple((one, ledger.file_of(unit, VITALS)) for one, unit in noted if ledger.is_finished(unit))
+    return tuple(one for one in _screened(files) if one.checkpoint.revision not in plan.study.checkpoints.trusted)
+
+
+def told(alarms: Sequence[Alarm]) -> list[dict[str, str]]:
+    """The alarms in the form of failures, for people."""
+    way_out = "; its numbers are left out: fetch it again, leave it out of `select`, or name it under `trusted`"
+    return [{"unit": one.checkpoint.key, "error": "Quarantined", "message": f"{one.reason}{way_out}"} for one in alarms]
+
+
+@lru_cache(maxsize=4)
+def _screened(files: tuple[tuple[Checkpoint, Path], ...]) -> tuple[Alarm, ...]:
+    """What is noted is never written anew, so that the same files say the same."""
+    return screen([(checkpoint, Vitals.from_bytes(path.read_bytes())) for checkpoint, path in files])
