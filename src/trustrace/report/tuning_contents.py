@@ -46,7 +46,7 @@ _READING = (
     ),
 )
 _LEARNED = (
-    *("Tuning", "Kept update", "Held-out loss", "Of documents", "Learned", "Held out", "Trained weights"),
+    *("Tuning", "Kept update", "Held-out loss", "Of documents", "Exchanges", "Trained weights"),
     "Operations",
 )
 
@@ -143,9 +143,9 @@ def _cells(one: Learning) -> Iterator[SteeringCell]:
     yield SteeringCell(text=f"{one.kept:,}", beside=f"of {spent['updates']:,}")
     yield _fall(one.losses, one.kept)
     yield _fall(one.documents, one.kept)
-    yield SteeringCell(text=f"{sides['learned']:,}" if sides else ABSENT, beside="exchanges" if sides else "")
-    beside = f"and {sides['rehearsed']:,} documents" if sides.get("rehearsed") else ""
-    yield SteeringCell(text=f"{sides['deciding']:,}" if sides else ABSENT, beside=beside)
+    documents = f" + {sides['rehearsed']:,} documents" if sides.get("rehearsed") else ""
+    beside = f"held out: {sides['deciding']:,}{documents}" if sides else ""
+    yield SteeringCell(text=f"{sides['learned']:,}" if sides else ABSENT, beside=beside)
     yield SteeringCell(text=f"{spent['trained']:,}", beside=f"of {spent['parameters']:,}")
     yield SteeringCell(text=f"{spent['flops']:.2g}", beside=f"{spent['training_tokens']:,} tokens")
 
