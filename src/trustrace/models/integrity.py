@@ -170,7 +170,7 @@ def _ratios(before: _Rows, here: _Rows, after: _Rows) -> _Column:
     direct = np.linalg.norm(after - before, axis=1)
     legs = np.minimum(np.linalg.norm(here - before, axis=1), np.linalg.norm(after - here, axis=1))
     ratios = np.where(direct > 0, _FAR, np.nan)
-    return np.divide(direct, legs, out=ratios, where=legs > 0)
+    return np.asarray(np.divide(direct, legs, out=ratios, where=legs > 0))
 
 
 def _norm_deviations(series: Sequence[tuple[Checkpoint, Vitals]]) -> Mapping[int, _Column]:
