@@ -105,11 +105,45 @@ def test_courses_are_told_with_their_ends_and_judged_by_the_shapes_of_the_blocks
     (one,) = said(compared(tmp_path / "a", *curve, study=TRACE), "figures 8-12")
     assert one.ours.startswith("Mean over blocks 0.600 at LLM360--Amber@ckpt_0, highest 0.690 at LLM360--Amber@ckpt_9")
     assert (one.verdict, one.ours.endswith("The run judged no shape.")) == ("cannot be told", True)
-    (one,) = said(
-        compared(tmp_path / "b", *curve, *shapes("rises", "flat", "rises then falls"), study=TRACE), "figures 8-12"
-    )
-    assert one.verdict == "agrees"
-    assert one.ours.endswith("Judged shapes: rises at 1, flat at 1, rises then falls at 1 of 3 blocks.")
+
+
+def risen(*values: float, onset: tuple[float, float], shape: str = "rises") -> list[Measurement]:
+    """Accuracies of one block at steps 0, 10, 20, ..., a rise that was judged, and the interval of its onset."""
+    curve = [probed(0, 10 * place, value) for place, value in enumerate(values)]
+    judged = replace(probed(0, 9, sum(onset) / 2), quantity="accuracy onset", lower=onset[0], upper=onset[1])
+    return [*curve, *shapes(shape), judged]
+
+
+@pytest.mark.parametrize(
+    ("values", "onset", "verdict", "when"),
+    [
+        ((0.5, 0.8, 0.78, 0.81, 0.8), (0.0, 10.0), "agrees", "early"),
+        ((0.5, 0.5, 0.5, 0.5, 0.8), (30.0, 40.0), "disagrees", "late"),
+        ((0.5, 0.8, 0.78, 0.81, 0.8), (0.0, 40.0), "cannot be told", "at no certain time"),
+        ((0.5, 0.6, 0.8, 0.9, 0.95), (0.0, 10.0), "cannot be told", "at no certain time"),
+        ((0.5, 0.8, 0.78, 0.81, 0.8), (math.nan, math.nan), "cannot be told", "at no certain time"),
+    ],
+)
+@pytest.mark.parametrize("shape", ["rises", "rises then falls"])
+def test_accuracy_rises_over_the_first_checkpoints_only_where_its_rise_lies_there(
+    tmp_path: Path, values: tuple[float, ...], onset: tuple[float, float], verdict: str, when: str, shape: str
+) -> None:
+    """A quarter of the rise within the first quarter of the training, interval and all, and half of it by its end."""
+    found = compared(tmp_path, *risen(*values, onset=onset, shape=shape), study=TRACE)
+    (one,) = said(found, "figures 8-12")
+    assert one.verdict == verdict
+    assert one.ours.endswith(f"Judged shapes: {shape} {when} at 1 of 1 blocks.")
+
+
+def test_time_is_counted_in_tokens_where_they_are_known(tmp_path: Path) -> None:
+    """By steps the onset at 10 lies in the first quarter of 40, by tokens at the end of 100."""
+    tokens = [0, 10, 20, 30, 31]
+    rows = [
+        replace(row, tokens_seen=tokens[row.step // 10] if row.step is not None else None)
+        for row in risen(0.5, 0.8, 0.8, 0.8, 0.8, onset=(10.0, 10.0))
+    ]
+    (one,) = said(compared(tmp_path, *rows, study=TRACE), "figures 8-12")
+    assert one.verdict == "disagrees"
 
 
 @pytest.mark.parametrize(

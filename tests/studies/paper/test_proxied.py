@@ -1,6 +1,7 @@
 """What runs of proxy-tuning say beside figure 18."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,14 @@ def test_another_strength_is_not_the_papers(tmp_path: Path) -> None:
 def test_where_the_difference_was_not_measured_nothing_is_judged(tmp_path: Path) -> None:
     (one,) = said(beside(tmp_path, *proxied(0.1)[:2]), "figure 18", "passes")
     assert (one.verdict, math.isnan(one.value)) == ("cannot be told", True)
+
+
+def test_of_a_base_that_cannot_answer_as_it_is_nothing_is_judged(tmp_path: Path) -> None:
+    plain, *others = proxied(-0.1)
+    mute = replace(plain, value=math.nan, lower=math.nan, upper=math.nan, note="407 of 407 items undefined")
+    (one,) = said(beside(tmp_path, mute, *others), "figure 18", "passes")
+    assert (one.verdict, one.value) == ("cannot be told", -0.1)
+    assert "undefined (407 of 407 items undefined) as it is" in one.ours
 
 
 def test_what_stands_for_f1_is_named(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ from trustrace.studies.paper.reading import Run, model_of
 MIDDLE = (12 / 32, 19 / 32)
 """Between which shares of the depth the paper's blocks 12 to 18 lie, their ends."""
 
+FIRST = 1 / 4
+"""Which share of the training that a trace covers is taken for its first checkpoints. The paper shows curves and names no share."""
+
 Group = tuple[str, str, str]
 """Protocol, model and data set: what is never averaged over."""
 
@@ -21,8 +24,8 @@ _COURSES: tuple[tuple[ClaimKey, str, str, frozenset[str], frozenset[str]], ...] 
         "when",
         "accuracy",
         "logistic",
-        frozenset({"rises", "rises then falls"}),
-        frozenset({"falls", "falls then rises"}),
+        frozenset({"rises early", "rises then falls early"}),
+        frozenset({"rises late", "rises then falls late", "falls", "falls then rises"}),
     ),
     (
         "fitting",
@@ -33,7 +36,9 @@ _COURSES: tuple[tuple[ClaimKey, str, str, frozenset[str], frozenset[str]], ...] 
     ),
     ("label", "I(T;Y)", "nhsic_50", frozenset({"rises"}), frozenset({"rises then falls", "falls", "falls then rises"})),
 )
-"""Claims of courses over training: of which number, which shapes show them, and which show the contrary. A flat one shows neither."""
+"""Claims of courses over training: of which number, which shapes show them, and which show the contrary. A flat one shows neither.
+
+That accuracy rises says nothing of when, so its shapes say so too: see :func:`_when`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +109,11 @@ def probing_findings(run: Run) -> Iterator[Finding]:
     for claim, quantity, method, shown, contrary in _COURSES:
         for group, rows in _grouped(_at_blocks(run, quantity, method)).items():
             shapes = _grouped(_at_blocks(run, f"{quantity} shape", method)).get(group, [])
-            verdict, said = _judged(shapes, shown, contrary)
+            named = [(_block(row), row.note.partition(";")[0]) for row in shapes]
+            if claim == "when":
+                onsets = _grouped(_at_blocks(run, f"{quantity} onset", method)).get(group, [])
+                named = [(block, f"{shape}{_when(block, shape, onsets, rows)}") for block, shape in named]
+            verdict, said = _judged(named, shown, contrary)
             ours = f"{_course(rows)} {said}"
             yield finding(claim, run, rows[-1], ours=ours, verdict=verdict, is_of_series=True)
 
@@ -173,9 +182,31 @@ def _course(rows: Sequence[Measurement]) -> str:
     return f"Mean over blocks {start:.3f} at {first}, highest {high:.3f} at {top}, {end:.3f} at {last}."
 
 
-def _judged(shapes: Sequence[Measurement], shown: frozenset[str], contrary: frozenset[str]) -> tuple[Verdict, str]:
+def _when(block: int, shape: str, onsets: Sequence[Measurement], rows: Sequence[Measurement]) -> str:
+    """Whether the rise at a block is `` early`` or `` late``, or at a time that is not certain; nothing where none comes first.
+
+    It is early where the whole interval of its onset, by which a quarter of it is covered, lies in the first :data:`FIRST` of the
+    training, and the curve covers half of it there; it is late where that whole interval lies behind.
+    """
+    if not shape.startswith("rises"):
+        return ""
+    clock = "step" if any(row.tokens_seen is None for row in rows) else "tokens_seen"
+    course = [(getattr(row, clock), row.value) for row in rows if _block(row) == block]
+    onset = next((row for row in onsets if _block(row) == block), None)
+    if onset is None or not math.isfinite(onset.lower + onset.upper) or any(time is None for time, _ in course):
+        return " at no certain time"
+    course.sort()
+    first, last = course[0][0], course[-1][0]
+    until = first + FIRST * (last - first)
+    if onset.lower > until:
+        return " late"
+    reached = max(value for time, value in course if time <= until)
+    half = (course[0][1] + max(value for _, value in course)) / 2
+    return " early" if onset.upper <= until and reached >= half else " at no certain time"
+
+
+def _judged(named: Sequence[tuple[int, str]], shown: frozenset[str], contrary: frozenset[str]) -> tuple[Verdict, str]:
     """By the shapes of the courses at single blocks, which the trace judged under control of false discoveries."""
-    named = [(_block(row), row.note.partition(";")[0]) for row in shapes]
     if not named:
         return UNTOLD, "The run judged no shape."
     said = ", ".join(

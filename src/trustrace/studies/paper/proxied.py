@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from trustrace.core.measurements import Measurement
-from trustrace.studies.paper.claims import Finding, above, finding, number_text
+from trustrace.studies.paper.claims import UNTOLD, Finding, above, finding, number_text
 from trustrace.studies.paper.numbers import PROXIED
 from trustrace.studies.paper.reading import Run
 
@@ -42,10 +42,12 @@ def _passed(run: Run, row: Measurement, rows: list[Measurement]) -> Finding:
         ),
         None,
     )
+    is_mute = plain is not None and math.isnan(plain.value)
     before = f"{number_text(plain)} as it is, " if plain else ""
     after = f", {number_text(over)} over the expert" if over else "; the difference to the expert is not in the run"
     ours = f"{_name(row)} {before}{number_text(row)} tuned by proxy{after}."
-    verdict = above(over.lower, over.upper) if over else "cannot be told"
+    # Where the base answers nothing that can be read, what it passes is said of no task that it was able to do.
+    verdict = above(over.lower, over.upper) if over and not is_mute else UNTOLD
     return finding(
         "passes", run, row, ours=ours, verdict=verdict, number=over, setting=f"{row.vector}, alpha {row.alpha:g}"
     )

@@ -15,7 +15,9 @@ from trustrace.runs.table import read_table
 from trustrace.studies.paper.numbers import BASE, ROWS, SAFE, Who
 from trustrace.studies.steering.chosen import Chosen, chosen_in
 
-_OF_TRACES = tuple(f"{quantity}{what}" for quantity in ("accuracy", "I(T;X)", "I(T;Y)") for what in ("", " shape"))
+_OF_TRACES = tuple(
+    f"{quantity}{what}" for quantity in ("accuracy", "I(T;X)", "I(T;Y)") for what in ("", " shape", " onset")
+)
 _OF_TASKS = r"/(test|development)$"
 
 _WANTED = (pc.field("role") == "measured") & (
