@@ -75,9 +75,10 @@ def test_what_was_learned_is_what_the_records_say(run: Path, page: str, arranged
         assert row[3] == f"{shown(losses[kept])} from {shown(losses['0'])}"
         documents = record["held_out_loss_documents"]
         assert row[4] == f"{shown(documents[kept])} from {shown(documents['0'])}"
-        assert row[5] == f"{record['sides']['learned']:,} exchanges"
-        assert row[6] == f"{record['sides']['deciding']:,} and {record['sides']['rehearsed']:,} documents"
-        assert row[8] == f"{record['compute']['flops']:.2g} {record['compute']['training_tokens']:,} tokens"
+        sides = record["sides"]
+        held_out = f"held out: {sides['deciding']:,} + {sides['rehearsed']:,} documents"
+        assert row[5] == f"{sides['learned']:,} {held_out}"
+        assert row[7] == f"{record['compute']['flops']:.2g} {record['compute']['training_tokens']:,} tokens"
 
 
 def test_every_number_stands_beside_the_untuned_model_s(run: Path, page: str) -> None:
