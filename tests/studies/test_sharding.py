@@ -130,3 +130,27 @@ def test_a_whole_run_ends_what_shards_began(study: TraceConfig, undivided: Path,
     run_trace(study, out=tmp_path / "run", settings=SETTINGS, shard=Shard.parse("2/2"))
     table = run_trace(study, out=tmp_path / "run", settings=SETTINGS)
     assert table.read_bytes() == (undivided / "measurements.parquet").read_bytes()
+
+
+def test_what_failed_is_tried_again_and_what_was_not_begun_is_left(study: TraceConfig, tmp_path: Path) -> None:
+    tiny.save_series(tmp_path, "llama", steps=(0, 1, 2, 4))
+    folder = sorted((tmp_path / "checkpoints").iterdir())[1]
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:100])
+    broken = study.model_copy(
+        update={"checkpoints": study.checkpoints.model_copy(update={"source": str(tmp_path / "checkpoints")})}
+    )
+    with pytest.raises(RunError, match="2 units failed"):
+        run_trace(broken, out=tmp_path / "run", settings=SETTINGS, shard=Shard.parse("1/2"))
+    before = kinds(tmp_path / "run")
+    told: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int, what: str) -> None:
+        if what.startswith("units"):
+            told.append((done, total))
+
+    with pytest.raises(RunError, match="2 units failed"):
+        run_trace(broken, out=tmp_path / "run", settings=SETTINGS, only_failed=True, progress=progress)
+    assert kinds(tmp_path / "run") == before
+    assert told == [(0, 2)]
+    assert len(list((tmp_path / "run" / "failures").iterdir())) == 2
+    assert "phases" not in before

@@ -123,6 +123,9 @@ def trace(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Do the I-th of N parts; all parts share one --out.")
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed, and leave what was not begun.")
+    ] = False,
 ) -> None:
     """Probe every site of every checkpoint on every dataset of STUDY; started again, it goes on."""
     from trustrace.cli.view import say, showing_progress
@@ -148,7 +151,15 @@ def trace(
     )
     with showing_progress() as progress:
         asked = read_study(study, TraceConfig, protocol=protocol_of(protocol))
-        table = run_trace(asked, out=folder, settings=settings, shard=part, mirror=mirror, progress=progress)
+        table = run_trace(
+            asked,
+            out=folder,
+            settings=settings,
+            shard=part,
+            only_failed=retry_failed,
+            mirror=mirror,
+            progress=progress,
+        )
     say(f"table: {table}\nreport: trustrace report {folder}")
 
 

@@ -120,8 +120,12 @@ class Ledger:
 
     def failures(self, units: Sequence[Unit]) -> list[dict[str, str]]:
         """Which of `units` failed and have not succeeded since; failures of units that are no longer asked for count no more."""
+        return [read_document(self._failure(unit), Failure) for unit in self.failed(units)]
+
+    def failed(self, units: Iterable[Unit]) -> list[Unit]:
+        """Those of `units` that failed and have not succeeded since."""
         present = {path.stem for path in (self.folder / "failures").glob("*.json")}
-        return [read_document(self._failure(unit), Failure) for unit in units if unit.folder in present]
+        return [unit for unit in units if unit.folder in present]
 
     def forget_failures(self, units: Sequence[Unit]) -> None:
         """Remove the failures of all but `units`: a file that was mended is another unit."""

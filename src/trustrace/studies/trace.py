@@ -45,11 +45,13 @@ class Tracing:
     settings: Settings
     progress: Progress
     shard: Shard = WHOLE
+    only_failed: bool = False
 
     @cached_property
     def own(self) -> Mapping[str, Unit]:
         """The units that are done here, by their folders."""
-        return {unit.folder: unit for unit in units_of(self.plan, self.shard)}
+        units = units_of(self.plan, self.shard)
+        return {unit.folder: unit for unit in (self.ledger.failed(units) if self.only_failed else units)}
 
     def attempt(self, unit: Unit, work: Callable[[], list[Measurement]]) -> None:
         """Record what `work` measures as the answer of `unit`, or why it failed."""
@@ -75,6 +77,7 @@ def run_trace(
     out: Path,
     settings: Settings,
     shard: Shard = WHOLE,
+    only_failed: bool = False,
     mirror: Mirror | None = None,
     progress: Progress = silent,
 ) -> Path:
@@ -85,6 +88,7 @@ def run_trace(
         out: The run folder; the shards of a run share one.
         settings: Where work is done.
         shard: Which part is done here. Whoever ends last judges the courses, and leaves the table of an undivided run.
+        only_failed: Try again what failed, and leave what was not begun.
         mirror: Where the run is kept as well; shards on several machines meet there.
         progress: Told of the units that are done here.
 
@@ -97,13 +101,16 @@ def run_trace(
     plan = plan_trace(study, settings=settings)
     started = time.monotonic()
     with Ledger.open(out, study=study.model_dump(mode="json"), share=shard.name, mirror=mirror) as ledger:
-        trace = Tracing(plan=plan, ledger=ledger, settings=settings, progress=progress, shard=shard)
+        trace = Tracing(
+            plan=plan, ledger=ledger, settings=settings, progress=progress, shard=shard, only_failed=only_failed
+        )
         ledger.forget_failures(plan.units)
         ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
         trace.tell()
         try:
-            for statements in shard.part(plan.datasets):
-                record_floors(trace, statements)
+            for statements in plan.datasets:
+                if plan.floors_unit(statements).folder in trace.own:
+                    record_floors(trace, statements)
             _record_subjects(trace, plan)
             with ledger.concluding():
                 record_phases(trace)
@@ -199,8 +206,8 @@ def _record_subjects(trace: Tracing, plan: Plan) -> None:
 
 
 def record_phases(trace: Tracing) -> None:
-    """Judge the courses over training; a checkpoint that is missing leaves a gap in them, but others' work is waited for."""
-    if trace.shard != WHOLE and _is_open_elsewhere(trace):
+    """Judge the courses over training; a checkpoint that is missing leaves a gap in them, but what is not done here is waited for."""
+    if (trace.shard != WHOLE or trace.only_failed) and _is_open_elsewhere(trace):
         return
     units = _courses(trace)
     unit = phases_unit(trace.plan, units)
@@ -209,7 +216,7 @@ def record_phases(trace: Tracing) -> None:
 
 
 def _is_open_elsewhere(trace: Tracing) -> bool:
-    """Whether other shards have units that neither are finished nor have failed."""
+    """Whether there are units that neither are finished nor have failed, because they are others' to do."""
     unfinished = [unit for unit in trace.plan.units if not trace.ledger.is_finished(unit)]
     return len(unfinished) > len(trace.ledger.failures(unfinished))
 
