@@ -10,7 +10,7 @@ INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python $(if $(PIP_FIND_L
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test check bench docs paper-desk clean
+.PHONY: demo test check bench fuzz docs paper-desk clean
 
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +50,9 @@ check: $(STAMP)  ## Format, lint, types, import contracts.
 
 bench: $(STAMP)  ## Speed and memory as ratios against named baselines, measured in one run.
 	$(BIN)/python -m benchmarks
+
+fuzz: $(STAMP)  ## Every reader against mutated files; what fails is kept under tests/fuzz_corpus.
+	$(BIN)/python -m fuzz
 
 docs: $(STAMP)  ## The documentation as HTML under docs/_build.
 	$(INSTALL) -e ".[docs]"

@@ -19,11 +19,17 @@
 The command line prints the message of such an error alone and exits with its ``exit_code``; anything else is a bug and keeps its traceback.
 """
 
+from trustrace.core.secrets import without_secrets
+
 
 class TrustraceError(Exception):
-    """A mistake that the user can mend; its message names what, where, what was expected and the way out."""
+    """A mistake that the user can mend; its message names what, where, what was expected and the way out, and holds no secret."""
 
     exit_code = 2
+
+    def __init__(self, message: str = "") -> None:
+        # Messages go to terminals, logs, run folders and reports, and may repeat what a server or a library said.
+        super().__init__(without_secrets(message))
 
 
 class ConfigError(TrustraceError):

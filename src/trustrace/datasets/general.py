@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from trustrace.core.documents import parsed
 from trustrace.core.errors import DataError
 from trustrace.core.statements import Source
 from trustrace.datasets import sources
@@ -296,8 +297,8 @@ def race(folder: Path) -> Questions:
 
 
 def _article(path: Path) -> MultipleChoice:
+    row = parsed(path.read_bytes(), dict, where=path, error=DataError, way_out="unpack it again")
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
         columns = zip(row["questions"], row["options"], row["answers"], strict=True)
         problems = [
             MultipleChoice(

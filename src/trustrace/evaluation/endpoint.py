@@ -210,10 +210,11 @@ class Endpoint:
         try:
             return request()
         except OpenAIError as error:
-            # `from None`: the cause holds the request with its headers, and so the key.
-            raise self._explained(error) from None
+            explained = self._explained(error)
         except (ValueError, RecursionError):
-            raise self._unreadable("bytes that are not the JSON they claim to be") from None
+            explained = self._unreadable("bytes that are not the JSON they claim to be")
+        # Out of the handlers: what was caught holds the request with its headers, and so the key, and would be a variable of this frame.
+        raise explained
 
     def _read(self, answer: object) -> Completion:
         """The text of a chat completion; servers may send anything, so every step is checked."""

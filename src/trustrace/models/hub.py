@@ -211,10 +211,8 @@ def _revisions(repository: str, family: Family) -> tuple[Mapping[str, str], tupl
             refs = HfApi().list_repo_refs(repository)
     except _UNREACHABLE as error:
         return _revisions_without_the_hub(repository, family, error)
-    listed = {ref.name: ref.target_commit for ref in [*refs.tags, *refs.branches]}
-    known = {
-        name: commit for name, commit in listed.items() if hub_names.is_revision(name) and hub_names.is_commit(commit)
-    }
+    listed = [(ref.name, ref.target_commit) for ref in [*refs.tags, *refs.branches]]
+    known = {name: commit for name, commit in listed if hub_names.is_revision(name) and hub_names.is_commit(commit)}
     left_out = len(listed) - len(known)
     notice = f"{left_out} revisions are left out: their names or commits could not be kept inside the cache"
     return known, (notice,) if left_out else ()

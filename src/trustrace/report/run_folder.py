@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from typing_extensions import TypedDict
 
 from trustrace.core.documents import shaped
@@ -158,11 +159,21 @@ def _column(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
     except (pa.ArrowException, KeyError, ValueError) as error:
         said = str(error).partition("\n")[0][:200]
         raise RunError(f"{path}: column {name} cannot be read as {kind} ({said}); {_AGAIN}") from None
+    if kind == pa.int64() and not _is_exact(column):
+        raise RunError(
+            f"{path}: column {name} holds whole numbers beyond 2^53, which no count of ours reaches; {_AGAIN}"
+        )
     if column.null_count and kind in _UNKNOWN:
         return column.fill_null(_UNKNOWN[kind])
     if column.null_count and name not in _MAY_BE_EMPTY:
         raise RunError(f"{path}: {column.null_count} cells of column {name} are empty; {_AGAIN}")
     return column
+
+
+def _is_exact(column: pa.ChunkedArray) -> bool:
+    """Whether every number is one that a page can show: beyond 2^53 they are rounded."""
+    ends = pc.min_max(column).as_py()
+    return all(end is None or abs(end) <= 1 << 53 for end in ends.values())
 
 
 def read_json(path: Path, shape: Any) -> Any:

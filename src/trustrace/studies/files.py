@@ -23,6 +23,7 @@ from trustrace.core.config import Config
 from trustrace.core.documents import DEEPEST, is_deep
 from trustrace.core.errors import ConfigError
 from trustrace.core.measurements import Protocol
+from trustrace.core.secrets import is_secret
 
 ConfigType = TypeVar("ConfigType", bound=Config)
 
@@ -31,9 +32,6 @@ PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 LARGEST = 1 << 20
 """Bytes of a study file."""
-
-# What is filled in is written down in the run's folder and its report.
-_SECRET = re.compile(r"(?i)token|secret|passw|credential|(^|_)key(_|$)|api_?key|(^|_)(pwd|auth)(_|$)")
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -180,7 +178,7 @@ def _with_variables(value: Any, *, where: str) -> Any:
 
 
 def _variable(name: str, *, where: str) -> str:
-    if _SECRET.search(name):
+    if is_secret(name):
         raise ConfigError(
             f"{where} uses ${{{name}}}, whose name is that of a secret, and what a study says is written into its run folder and its "
             "report; keys are read from the environment by whoever needs them, so leave it out"
