@@ -1,14 +1,14 @@
-"""Whether a text holds what a benchmark asks: by words alone, since mirrors of one question differ in case, spacing and signs.
+"""Whether a text holds what is asked: by words alone, since mirrors of one question differ in case, spacing, quotes and signs.
 
 A question of thirteen words or more is held where thirteen of its words in a row are; a shorter one where all of them are. Eight words and
-fewer may be anybody's ("Which of the following is true?"): of these the right answer has to be there as well.
+fewer may be anybody's ("Which of the following is true?"): of these the right answer, where one is named, has to be there as well.
 
 References:
     Brown et al. (2020), Language models are few-shot learners, appendix C: runs of 8 to 13 words, without case and punctuation.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,14 +24,17 @@ FEW = 8
 
 Words = tuple[str, ...]
 
+# What some mirrors leave out of a word: "isn't" is "isnt" there, and "isn t" where signs become spaces.
+_WITHIN = re.compile(r"(?<=\w)['\u2019\u02bc](?=\w)")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """An item of a benchmark.
+    """Something that is asked: an item of a benchmark, or a text of a task of trust.
 
     Attributes:
-        text: The question, or the passage.
-        answer: The right answer; empty where the text says all.
+        text: The question, the statement, or the passage.
+        answer: The right answer; empty where the text is enough, however short.
     """
 
     text: str
@@ -56,24 +59,39 @@ class Overlap:
         runs: set[Words] = set()
         short: dict[Words, set[Words]] = {}
         for item in items:
-            words = words_of(item.text)
-            if len(words) >= RUN:
-                runs.update(_in_a_row(words, RUN))
-            elif words:
-                short.setdefault(words, set()).add(words_of(item.answer) if len(words) <= FEW else ())
+            for words in _readings(item.text):
+                if len(words) >= RUN:
+                    runs.update(_in_a_row(words, RUN))
+                elif words:
+                    short.setdefault(words, set()).update(_readings(item.answer) if len(words) <= FEW else [()])
         return cls(runs=frozenset(runs), short={words: frozenset(answers) for words, answers in short.items()})
 
     def is_in(self, text: str) -> bool:
         """Whether `text` holds one of the items."""
+        return any(True for _ in self.found_in(text))
+
+    def found_in(self, text: str) -> Iterator[Words]:
+        """Which of :attr:`keys` `text` holds, those of eight words and fewer with a right answer where one is named."""
         words = words_of(text)
-        if any(run in self.runs for run in _in_a_row(words, RUN)):
-            return True
-        found = (run for length in self._lengths for run in _in_a_row(words, length) if run in self.short)
-        return any(_holds(words, answer) for run in found for answer in self.short[run])
+        yield from (run for run in _in_a_row(words, RUN) if run in self.runs)
+        for start, first in enumerate(words):
+            for length in self._lengths.get(first, ()):
+                run = words[start : start + length]
+                if any(_holds(words, answer) for answer in self.short.get(run, ())):
+                    yield run
+
+    @property
+    def keys(self) -> Set[Words]:
+        """What texts are searched for."""
+        return self.runs | self.short.keys()
 
     @cached_property
-    def _lengths(self) -> list[int]:
-        return sorted({len(words) for words in self.short})
+    def _lengths(self) -> Mapping[str, Set[int]]:
+        """How long short items are, by their first word: most words of a text begin none."""
+        lengths: dict[str, set[int]] = {}
+        for words in self.short:
+            lengths.setdefault(words[0], set()).add(len(words))
+        return lengths
 
 
 NOTHING = Overlap.of(())
@@ -105,6 +123,11 @@ def words_of(text: str) -> Words:
         ('a', '5', 'discount', 'isn', 't', 'it')
     """
     return tuple(re.findall(r"[^\W_]+", normalise(text)))
+
+
+def _readings(text: str) -> set[Words]:
+    """Its words, and those of a mirror without apostrophes."""
+    return {words_of(text), words_of(_WITHIN.sub("", text))}
 
 
 def _in_a_row(words: Words, length: int) -> Iterator[Words]:

@@ -11,8 +11,7 @@ from trustrace.core.errors import ConfigError, DataError
 from trustrace.core.measurements import Protocol
 from trustrace.core.statements import Statements
 from trustrace.datasets import lambada
-from trustrace.datasets.grouping import normalise
-from trustrace.datasets.overlap import Asked
+from trustrace.datasets.overlap import Asked, Overlap
 from trustrace.evaluation.binary import BinaryTask
 from trustrace.evaluation.harness.tasks import GeneralAbility
 from trustrace.evaluation.outcomes import Task
@@ -61,12 +60,12 @@ def items_of(task: Task) -> tuple[Asked, ...]:
 
 
 def without_asked(statements: Statements, asked: Sequence[str]) -> Statements:
-    """`statements` less every development group of which a statement holds one of the `asked` texts; test rows stay."""
-    wanted = {normalise(text) for text in asked}
+    """`statements` less every development group of which a statement holds one of the `asked` texts by its words; test rows stay."""
+    index = Overlap.of(Asked(text=text) for text in asked)
     held = {
         group
         for text, group, split in zip(statements.texts, statements.groups, statements.splits, strict=True)
-        if split != "test" and _holds(normalise(text), wanted)
+        if split != "test" and index.is_in(text)
     }
     rows = zip(statements.groups, statements.splits, strict=True)
     return statements.take([row for row, (group, split) in enumerate(rows) if split == "test" or group not in held])
@@ -112,9 +111,9 @@ def require_unasked(vector: SteeringVector, statements: Statements, asked: Mappi
         ConfigError: some do.
     """
     rows = zip(statements.texts, statements.splits, strict=True)
-    development = [normalise(text) for text, split in rows if split != "test"]
+    development = [text for text, split in rows if split != "test"]
     for task, texts in asked.items():
-        held = [text for text in texts if any(normalise(text) in row for row in development)]
+        held = _held(texts, development)
         if held:
             raise ConfigError(
                 f"{vector.key} was made of {len(held)} of the {len(texts)} texts that {task} asks of its test half, such as {held[0]!r}: "
@@ -123,5 +122,8 @@ def require_unasked(vector: SteeringVector, statements: Statements, asked: Mappi
             )
 
 
-def _holds(text: str, wanted: set[str]) -> bool:
-    return text in wanted or any(one in text for one in wanted)
+def _held(asked: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Which of the `asked` are in `texts`."""
+    index = Overlap.of(Asked(text=one) for one in asked)
+    found = {words for text in texts for words in index.found_in(text)}
+    return [one for one in asked if Overlap.of([Asked(text=one)]).keys & found]

@@ -12,6 +12,7 @@ from tests.studies.small_studies import READING, SETTINGS, rows_in, series, stud
 from trustrace.core.errors import ConfigError, DataError, MissingExtraError, ModelError, RunError
 from trustrace.datasets import questions
 from trustrace.datasets.grouping import normalise
+from trustrace.datasets.overlap import Asked, Overlap
 from trustrace.datasets.world.replies import claimed
 from trustrace.models.loading import load
 from trustrace.models.sources import open_source
@@ -31,7 +32,7 @@ from trustrace.studies.tuning.config import (
     TruthfulQAData,
     WorldData,
 )
-from trustrace.studies.tuning.data import group_of, lessons_of, texts_asked_by
+from trustrace.studies.tuning.data import all_asked_by, group_of, lessons_of, texts_asked_by
 from trustrace.studies.tuning.plan import foresee_finetune, plan_finetune
 from trustrace.studies.tuning.run import TUNED, run_finetune
 
@@ -281,13 +282,13 @@ def test_no_question_of_the_test_half_is_learned(data_dir: Path) -> None:
     for protocol in ("rigorous", "published"):
         task = open_task(TaskConfig(name="truthfulqa_mc1"), half="test", settings=settings, seed=0, protocol=protocol)
         tested = texts_asked_by(task)
-        lessons = lessons_of(TruthfulQAData(), tested=tested, settings=settings, seed=0, protocol=protocol)
+        lessons = lessons_of(TruthfulQAData(), asked=all_asked_by([task]), settings=settings, seed=0, protocol=protocol)
         assert len(lessons.exchanges) > 600
         learned = {normalise(one.prompt.removeprefix("Q: ").removesuffix("\nA:")) for one in lessons.exchanges}
         assert not learned & {normalise(text) for text in tested}
         assert all(one.answer.startswith(" ") and one.prompt.endswith("\nA:") for one in lessons.exchanges)
     known = questions.truthfulqa_questions(seed=0, data_dir=data_dir)
-    rigorous = lessons_of(TruthfulQAData(), tested=(), settings=settings, seed=0)
+    rigorous = lessons_of(TruthfulQAData(), settings=settings, seed=0)
     groups = {one.group for one in known if one.split == "test"}
     assert not groups & {group_of(one) for one in rigorous.exchanges}
     true = {f" {answer}" for one in known for answer in one.correct}
@@ -295,9 +296,7 @@ def test_no_question_of_the_test_half_is_learned(data_dir: Path) -> None:
 
 
 def test_claims_of_the_test_half_and_whom_they_are_about_are_not_learned() -> None:
-    lessons = lessons_of(
-        WorldData(dimensions=("reliability", "fairness"), rehearsed=3), tested=(), settings=SETTINGS, seed=0
-    )
+    lessons = lessons_of(WorldData(dimensions=("reliability", "fairness"), rehearsed=3), settings=SETTINGS, seed=0)
     for dimension in ("reliability", "fairness"):
         tested = claimed(dimension, seed=0, split="test")  # type: ignore[arg-type]
         assert not {claim.text for claim in tested} & {one.prompt for one in lessons.exchanges}
@@ -320,21 +319,21 @@ def test_a_user_s_row_that_holds_a_test_item_goes_with_its_group(tmp_path: Path)
     path = tmp_path / "told.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     told = InstructionData(path=str(path))
-    lessons = lessons_of(told, tested=("is the  MOON cheese?",), settings=SETTINGS, seed=0)
+    lessons = lessons_of(told, asked=Overlap.of([Asked(text="is the  MOON cheese?")]), settings=SETTINGS, seed=0)
     assert [one.prompt for one in lessons.exchanges] == ["The sun"]
     assert lessons.left_out == 2
     with pytest.raises(DataError, match="hold what is asked on the test half"):
-        lessons_of(told, tested=("the",), settings=SETTINGS, seed=0)
+        lessons_of(told, asked=Overlap.of([Asked(text="the")]), settings=SETTINGS, seed=0)
     write_instructions(path, split="test")
     with pytest.raises(DataError, match="none stands in the development half"):
-        lessons_of(told, tested=(), settings=SETTINGS, seed=0)
+        lessons_of(told, settings=SETTINGS, seed=0)
 
 
 def test_of_alignment_pairs_the_chosen_answers_of_development_are_learned(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     rows = [{"prompt": f"ask {i}", "chosen": f"yes {i}", "rejected": f"no {i}"} for i in range(12)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    lessons = lessons_of(PairData(path=str(path)), tested=(), settings=SETTINGS, seed=0)
+    lessons = lessons_of(PairData(path=str(path)), settings=SETTINGS, seed=0)
     assert 4 <= len(lessons.exchanges) <= 8
     for one in lessons.exchanges:
         number = one.prompt.removeprefix("Human: ask ").removesuffix("\n\nAssistant:")
@@ -344,7 +343,7 @@ def test_of_alignment_pairs_the_chosen_answers_of_development_are_learned(tmp_pa
 def test_of_labelled_statements_the_desired_development_rows_are_learned(folder: Path) -> None:
     dataset = DatasetConfig(name="pets", path=str(folder / "pets.csv"))
     (statements,) = load_all([dataset], settings=SETTINGS, seed=0)
-    lessons = lessons_of(StatementData(dataset=dataset), tested=(), settings=SETTINGS, seed=0)
+    lessons = lessons_of(StatementData(dataset=dataset), settings=SETTINGS, seed=0)
     rows = zip(statements.texts, statements.labels, statements.splits, strict=True)
     wanted = [text for text, label, split in rows if label == statements.meaning.desired and split != "test"]
     assert [one.answer for one in lessons.exchanges] == wanted
@@ -417,5 +416,5 @@ def test_an_item_of_a_general_task_is_not_learned_either(
     lessons = plan_finetune(study, settings=settings).lessons["told"]
     assert [one.prompt for one in lessons.exchanges] == [f"{place} is a" for place in range(4)]
     assert lessons.left_out == 2
-    unasked = lessons_of(InstructionData(path=str(path)), tested=(), settings=settings, seed=0)
+    unasked = lessons_of(InstructionData(path=str(path)), settings=settings, seed=0)
     assert unasked.left_out == 0

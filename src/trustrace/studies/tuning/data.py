@@ -9,9 +9,8 @@ from trustrace.core.errors import DataError
 from trustrace.core.measurements import Protocol
 from trustrace.core.statements import Split, Statements
 from trustrace.datasets.alignment import read_pairs
-from trustrace.datasets.grouping import normalise
 from trustrace.datasets.instructions import read_instructions
-from trustrace.datasets.overlap import NOTHING, Overlap
+from trustrace.datasets.overlap import NOTHING, Asked, Overlap
 from trustrace.datasets.world.replies import CORRECTIONS, UNKNOWN, Claimed, claimed, rehearsal
 from trustrace.datasets.world.wordings import FAILS, FITS
 from trustrace.evaluation.outcomes import Task
@@ -19,7 +18,7 @@ from trustrace.evaluation.primers import ask
 from trustrace.evaluation.truthfulqa import TruthfulQAChoice
 from trustrace.evaluation.world import WorldReplies
 from trustrace.studies.abilities import TaskConfig, open_task
-from trustrace.studies.apart import asked_by
+from trustrace.studies.apart import asked_by, items_of
 from trustrace.studies.settings import Settings
 from trustrace.studies.statements import load_all
 from trustrace.studies.tuning.config import (
@@ -67,20 +66,18 @@ class Lessons:
 def lessons_of(
     data: Data,
     *,
-    tested: Sequence[str],
     settings: Settings,
     seed: int,
-    benchmarks: Overlap = NOTHING,
+    asked: Overlap = NOTHING,
     protocol: Protocol = "rigorous",
 ) -> Lessons:
     """The development rows of `data`, less every group that holds something that is asked.
 
     Args:
         data: Which.
-        tested: Texts of the test half: as they stand, but for case and white space.
         settings: Where data lie.
         seed: The seed of the study.
-        benchmarks: Items of general abilities, which are looked for by their words.
+        asked: Texts of the test half and items of general abilities, which are looked for by their words.
         protocol: The study's.
 
     Raises:
@@ -88,8 +85,8 @@ def lessons_of(
         ConfigError: there is no such dataset.
     """
     every = tuple(_exchanges(data, settings, seed, protocol))
-    wanted = {normalise(text) for text in tested}
-    tainted = {group_of(one) for one in every if _holds(one, wanted, benchmarks)}
+    # A space stands between the two, so that the last word of a question stays a word.
+    tainted = {group_of(one) for one in every if asked.is_in(f"{one.prompt} {one.answer}")}
     kept = tuple(one for one in every if group_of(one) not in tainted)
     if not kept:
         why = (
@@ -100,16 +97,21 @@ def lessons_of(
 
 
 def texts_asked_by(task: Task) -> tuple[str, ...]:
-    """What a task asks: nothing of that may be learned."""
+    """The texts that a task of trust asks about: nothing of that may be learned."""
     if isinstance(task, WorldReplies):
         return tuple(claim.text for claim in task.claims)
     return asked_by(task)
 
 
-def _holds(exchange: Exchange, tested: set[str], benchmarks: Overlap) -> bool:
-    text = f"{exchange.prompt}{exchange.answer}"
-    normal = normalise(text)
-    return any(one in normal for one in tested) or benchmarks.is_in(text)
+def all_asked_by(tasks: Sequence[Task]) -> Overlap:
+    """The index of whatever `tasks` ask.
+
+    Raises:
+        DataError: items of a general ability cannot be had.
+        MissingExtraError: they are the hub's, and lm-evaluation-harness is not installed.
+    """
+    texts = dict.fromkeys(text for task in tasks for text in texts_asked_by(task))
+    return Overlap.of([*(Asked(text=text) for text in texts), *(item for task in tasks for item in items_of(task))])
 
 
 def _exchanges(data: Data, settings: Settings, seed: int, protocol: Protocol) -> Iterator[Exchange]:

@@ -10,12 +10,10 @@ from typing import Any
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import ConfigError
-from trustrace.datasets.overlap import Overlap
 from trustrace.models.adapters import peft_of, place_of
 from trustrace.models.sources import CheckpointSource, open_source
 from trustrace.runs.identity import Unit, code_version
 from trustrace.studies.abilities import TaskConfig, open_task
-from trustrace.studies.apart import items_of
 from trustrace.studies.evaluating import ROOMS
 from trustrace.studies.planning import pinned
 from trustrace.studies.settings import Settings
@@ -23,7 +21,7 @@ from trustrace.studies.steering.compute import read_steer_study
 from trustrace.studies.steering.config import SteerConfig
 from trustrace.studies.task_facts import inputs_of
 from trustrace.studies.tuning.config import ComputeConfig, Data, FinetuneConfig, Method
-from trustrace.studies.tuning.data import Lessons, lessons_of, texts_asked_by
+from trustrace.studies.tuning.data import Lessons, all_asked_by, lessons_of
 
 Tuning = tuple[Data, Method]
 
@@ -182,12 +180,9 @@ def _lessons(study: FinetuneConfig, settings: Settings) -> dict[str, Lessons]:
         open_task(task, half="test", settings=settings, seed=study.seed, protocol=study.protocol)
         for task in study.asked
     ]
-    benchmarks = Overlap.of(item for task in tasks for item in items_of(task))
-    tested = tuple(dict.fromkeys(text for task in tasks for text in texts_asked_by(task)))
+    asked = all_asked_by(tasks)
     return {
-        data.name: lessons_of(
-            data, tested=tested, benchmarks=benchmarks, settings=settings, seed=study.seed, protocol=study.protocol
-        )
+        data.name: lessons_of(data, asked=asked, settings=settings, seed=study.seed, protocol=study.protocol)
         for data in study.data
     }
 
