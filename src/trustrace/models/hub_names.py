@@ -40,7 +40,8 @@ def hub_file(entry: RepoFile, *, where: str) -> HubFile:
     """
     # The client passes on whatever the hub's document holds.
     large: object = entry.lfs
-    name, size, content = (entry.path, entry.size, getattr(large, "sha256", None) if large else entry.blob_id)
+    name, size = entry.path, entry.size
+    content: str = getattr(large, "sha256", "") if large else entry.blob_id
     is_plain = isinstance(name, str) and isinstance(content, str) and isinstance(size, int) and size >= 0
     if not is_plain or not _stays(name) or not _CONTENT.fullmatch(content):
         raise CheckpointError(
