@@ -46,7 +46,7 @@ class _Plain(yaml.SafeLoader):
             ConfigError: it is an alias.
         """
         if self.check_event(yaml.AliasEvent):
-            line = self.peek_event().start_mark.line + 1
+            line = self.peek_event().start_mark.line + 1  # type: ignore[no-untyped-call]
             raise ConfigError(
                 f"line {line} holds an alias (*name); write the value out, or put it into a file of its own and name it under {BASED_ON}"
             )
@@ -130,7 +130,12 @@ def _resolved(path: Path, *, protocol: Protocol | None, above: tuple[Path, ...])
         content |= _under(under, protocol or "rigorous", path=path)
     if BASED_ON not in content:
         return content
-    base = path.parent / str(content.pop(BASED_ON))
+    named = content.pop(BASED_ON)
+    if not isinstance(named, str):
+        raise ConfigError(
+            f"{path}: {BASED_ON}: expected one file's name, found {type(named).__name__} {named!r}; write {BASED_ON}: OTHER.yaml"
+        )
+    base = path.parent / named
     if not base.is_file():
         raise ConfigError(
             f"{path} is based on {base}, which is not there; a relative path is looked up from the file that names it"
@@ -139,9 +144,14 @@ def _resolved(path: Path, *, protocol: Protocol | None, above: tuple[Path, ...])
 
 
 def _under(under: dict[Protocol, Any], protocol: Protocol, *, path: Path) -> dict[str, Any]:
-    said = under.get(protocol)
+    if protocol not in under:
+        others = " or ".join(f"--protocol {one}" for one in under)
+        raise ConfigError(
+            f"{path}: nothing stands under {protocol}, as which it is read; pass {others}, or write what {protocol} is"
+        )
+    said = under[protocol]
     if not isinstance(said, dict):
-        raise ConfigError(f"{path}: expected keys and values under {protocol!r}; it has {', '.join(under)}")
+        raise ConfigError(f"{path}: expected keys and values under {protocol!r}, found {type(said).__name__}")
     return said
 
 
