@@ -82,13 +82,15 @@ def test_a_failure_is_recorded_without_what_a_server_repeated(tmp_path: Path) ->
 def test_a_servers_answer_that_repeats_the_key_is_shown_without_it_even_with_all_variables(
     httpserver: HTTPServer,
 ) -> None:
-    key = PLANTED["OPENAI_API_KEY"]
-    httpserver.expect_request("/v1/chat/completions").respond_with_json({"error": {"message": f"no {key}"}}, status=400)
+    said = {"error": {"message": f"no {PLANTED['OPENAI_API_KEY']}"}}
+    httpserver.expect_request("/v1/chat/completions").respond_with_json(said, status=400)
     endpoint = Endpoint(base_url=httpserver.url_for("/v1"), model="m", max_retries=0, timeout=5.0)
     with pytest.raises(EndpointError) as refused:
         endpoint.answer(_Question())
     console = Console(file=io.StringIO(), width=200)
-    shown = Traceback.from_exception(refused.type, refused.value, refused.tb, show_locals=True, locals_max_string=None)
+    shown = Traceback.from_exception(
+        refused.type, refused.value, refused.tb.tb_next, show_locals=True, locals_max_string=None
+    )
     console.print(shown)
     assert_clean(console.file.getvalue() + str(refused.value) + repr(endpoint))  # type: ignore[attr-defined]
 
