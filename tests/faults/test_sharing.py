@@ -26,7 +26,8 @@ def test_the_second_of_two_runs_is_told_and_the_first_does_not_notice(
 ) -> None:
     run = tmp_path / "run"
     first = start(study, run)
-    wait_for(lambda: (run / "study.json").is_file(), first)
+    # The plan comes after the claim: a process that is stopped while it claims the folder is waited for.
+    wait_for(lambda: (run / "plan.json").is_file(), first)
     assert first.pid is not None
     os.kill(first.pid, signal.SIGSTOP)
     assert ended(start(study, run)) == IN_A_WRONG_STATE
