@@ -4,7 +4,7 @@ import pytest
 
 from trustrace.core.errors import ConfigError
 from trustrace.studies.config import DatasetConfig, EveryNth, TraceConfig
-from trustrace.studies.files import read_study, read_yaml
+from trustrace.studies.files import is_steering, read_study, read_yaml
 
 STUDY = """
 study: trace
@@ -111,8 +111,21 @@ def test_a_protocol_that_a_file_does_not_hold_is_refused(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="holds a study under rigorous, not under published"):
         read_study(written(tmp_path, STUDY), TraceConfig, protocol="published")
     lone = written(tmp_path / "lone", "published: {protocols: [published]}" + STUDY)
-    with pytest.raises(ConfigError, match=r"expected keys and values under 'rigorous'; it has published"):
+    with pytest.raises(ConfigError, match=r"nothing stands under rigorous.* pass --protocol published"):
         read_yaml(lone)
+    assert read_study(lone, TraceConfig, protocol="published").protocols == ("published",)
+    assert not is_steering(lone, protocol="published")
+    empty = written(tmp_path / "empty", "rigorous: yes" + STUDY)
+    with pytest.raises(ConfigError, match="expected keys and values under 'rigorous', found bool"):
+        read_yaml(empty)
+
+
+@pytest.mark.parametrize("named", ["[study.yaml]", "{file: study.yaml}", "3", "null"])
+def test_a_base_that_is_no_name_is_said_to_be_none(tmp_path: Path, named: str) -> None:
+    path = written(tmp_path, f"based_on: {named}")
+    with pytest.raises(ConfigError, match="based_on: expected one file's name, found") as refused:
+        read_yaml(path)
+    assert "not there" not in str(refused.value)
 
 
 def test_what_stands_under_a_protocol_must_be_of_that_protocol(tmp_path: Path) -> None:

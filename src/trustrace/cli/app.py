@@ -225,11 +225,11 @@ def plan(
     from trustrace.studies.tuning.plan import foresee_finetune
 
     settings, under = Settings(device=device, data_dir=data_dir), protocol_of(protocol)
-    if is_steering(study):
+    if is_steering(study, protocol=under):
         rows = foresee_steer(read_study(study, SteerConfig, protocol=under), settings=settings, run=out)
-    elif is_finetuning(study):
+    elif is_finetuning(study, protocol=under):
         rows = foresee_finetune(read_study(study, FinetuneConfig, protocol=under), settings=settings, run=out)
-    elif is_proxy_tuning(study):
+    elif is_proxy_tuning(study, protocol=under):
         rows = foresee_proxy(read_study(study, ProxyConfig, protocol=under), settings=settings, run=out)
     else:
         rows = forecast(read_study(study, TraceConfig, protocol=under), run=out, settings=settings).as_rows()

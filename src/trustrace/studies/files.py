@@ -78,31 +78,31 @@ def read_values(path: Path, *, protocol: Protocol | None = None) -> dict[str, An
     return values
 
 
-def is_steering(path: Path) -> bool:
+def is_steering(path: Path, *, protocol: Protocol | None = None) -> bool:
     """Whether the YAML file `path` says that it is a steering study; a trace need not say what it is.
 
     Raises:
         ConfigError: as for :func:`read_study`.
     """
-    return bool(read_yaml(path).get("study") == "steer")
+    return bool(read_yaml(path, protocol=protocol).get("study") == "steer")
 
 
-def is_finetuning(path: Path) -> bool:
+def is_finetuning(path: Path, *, protocol: Protocol | None = None) -> bool:
     """Whether the YAML file `path` says that it is a fine-tuning study.
 
     Raises:
         ConfigError: as for :func:`read_study`.
     """
-    return bool(read_yaml(path).get("study") == "finetune")
+    return bool(read_yaml(path, protocol=protocol).get("study") == "finetune")
 
 
-def is_proxy_tuning(path: Path) -> bool:
+def is_proxy_tuning(path: Path, *, protocol: Protocol | None = None) -> bool:
     """Whether the YAML file `path` says that it is a study of proxy-tuning.
 
     Raises:
         ConfigError: as for :func:`read_study`.
     """
-    return bool(read_yaml(path).get("study") == "proxy_tune")
+    return bool(read_yaml(path, protocol=protocol).get("study") == "proxy_tune")
 
 
 def read_yaml(path: Path, *, protocol: Protocol | None = None) -> dict[str, Any]:
