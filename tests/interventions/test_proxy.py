@@ -23,6 +23,7 @@ from trustrace.models.generation import Decoding, generate
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.layout import Layout, laid_out
 from trustrace.models.likelihood import Pair, encode_pair, likelihoods, read_logits
+from trustrace.models.vocabularies import extends
 
 FAMILIES = ("llama", "gpt_neox", "olmo2", "gpt2")
 BEGINNING = "Once upon a time, in the far west, "
@@ -469,6 +470,53 @@ def test_a_special_token_that_no_head_has_is_no_obstacle() -> None:
         (answers,) = generate(proxied, PROMPTS, decoding=Decoding(max_new_tokens=4))
     assert len(parts[0].tokenizer) == 259
     assert [list(answer.tokens) for answer in answers] == [generated_by_hand(parts, text, 1.0, 4) for text in PROMPTS]
+
+
+def with_a_token_more(model: LanguageModel, *, is_special: bool = True) -> LanguageModel:
+    """The same model after a tuning that added a token for turns, with a row of its own in the head."""
+    module, tokenizer = copy.deepcopy(model.module), copy.deepcopy(model.tokenizer)
+    tokenizer.add_tokens(["<turn>"], special_tokens=is_special)
+    module.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    return LanguageModel.of(module, tokenizer)
+
+
+@pytest.mark.parametrize("who", ["expert", "anti_expert"])
+def test_a_special_token_that_tuning_added_changes_nothing_of_what_the_base_knows(who: str) -> None:
+    base, expert, anti_expert = three("llama")
+    tuning = ProxyTuning(expert=expert, anti_expert=anti_expert, alphas=ALPHAS)
+    longer = with_a_token_more(getattr(tuning, who))
+    extended = replace(tuning, expert=longer) if who == "expert" else replace(tuning, anti_expert=longer)
+    assert len(longer.tokenizer) == len(base.tokenizer) + 1
+    pairs = pairs_of(base)
+    with tuning.on(base) as proxied, extended.on(base) as with_it:
+        wanted, found = (list(read_logits(model, pairs)) for model in (proxied, with_it))
+        answers = [generate(one, PROMPTS, decoding=Decoding(max_new_tokens=4)) for one in (proxied, with_it)]
+    assert all(torch.equal(one.logits, other.logits) for one, other in zip(wanted, found, strict=True))
+    assert answers[0] == answers[1]
+
+
+def test_what_a_base_has_and_an_expert_lacks_and_what_is_no_special_token_are_refused() -> None:
+    base, expert, anti_expert = three("llama")
+    wordy = with_a_token_more(expert, is_special=False)
+    for parts in ((base, wordy, anti_expert), (with_a_token_more(base), expert, anti_expert)):
+        with pytest.raises(TokenizerError, match="is not that of"), proxy(parts).on(parts[0]):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("words", "is_one"),
+    [
+        ({"a": 0, "b": 1}, True),
+        ({"a": 0, "b": 1, "<t>": 2, "<u>": 4}, True),
+        ({"a": 1, "b": 0}, False),
+        ({"a": 0, "b": 2, "<t>": 1}, False),
+        ({"a": 0, "<t>": 1}, False),
+        ({"a": 0, "b": 1, "c": 2}, False),
+        ({"a": 0, "b": 1, "<t>": 1}, False),
+    ],
+)
+def test_a_vocabulary_is_extended_by_special_tokens_after_it_alone(words: dict[str, int], is_one: bool) -> None:
+    assert extends(words, {"a": 0, "b": 1}, special={"<t>", "<u>"}) == is_one
 
 
 @pytest.mark.parametrize("alphas", [(), (1.0, float("nan")), (float("inf"),)])

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from trustrace.core.errors import ConfigError, ModelError, TokenizerError
 from trustrace.models.ensemble import Ensemble
-from trustrace.models.fingerprints import tokenizer_fingerprint
 from trustrace.models.language_model import LanguageModel, strictest
 from trustrace.models.layout import current_layout
+from trustrace.models.vocabularies import extends
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,7 +51,7 @@ class ProxyTuning:
         Interventions nest, within and without; at most one of them may have several versions.
 
         Raises:
-            TokenizerError: the vocabularies differ, or a head has fewer rows than the vocabulary.
+            TokenizerError: a vocabulary differs by more than special tokens after the base's, or a head has fewer rows than the vocabulary.
             ModelError: the model holds several versions already, the expert or the anti-expert holds several or has a preamble, or
                 one of the three is tuned by proxy itself.
         """
@@ -167,19 +167,22 @@ def _common_vocabulary(parts: Sequence[LanguageModel]) -> int:
     """How many columns of logits are tokens that the base can write.
 
     Heads are often padded, each to a width of its own: their widths say nothing. Special tokens beyond the base's head, such as an added
-    padding token, are never written.
+    padding token, are never written. Nor are those that tuning added to an expert: all three read and write what the base's tokenizer
+    knows, and an expert's columns beyond are left out.
 
     Raises:
-        TokenizerError: the vocabularies differ, or a head lacks tokens.
+        TokenizerError: a vocabulary neither is the base's nor extends it by special tokens alone, or a head lacks tokens.
     """
     base = parts[0]
+    known = base.tokenizer.get_vocab()
     for part in parts[1:]:
-        if tokenizer_fingerprint(part.tokenizer) != tokenizer_fingerprint(base.tokenizer):
+        if not extends(part.tokenizer.get_vocab(), known, special=_special_tokens(part)):
             raise TokenizerError(
                 f"{part.checkpoint.key} has a vocabulary of {len(part.tokenizer)} tokens that is not that of {base.checkpoint.key} "
-                f"with {len(base.tokenizer)}; logits can be added where token numbers mean the same, so take models of one tokenizer"
+                f"with {len(base.tokenizer)}, nor that one and special tokens after it; logits can be added where token numbers mean "
+                "the same, so take models of one tokenizer"
             )
-    tokens = base.tokenizer.get_vocab().values()
+    tokens = known.values()
     special = set(base.tokenizer.all_special_ids)
     ordinary = 1 + max((token for token in tokens if token not in special), default=-1)
     columns: int = max(ordinary, min(1 + max(tokens), _width(base)))
@@ -190,6 +193,11 @@ def _common_vocabulary(parts: Sequence[LanguageModel]) -> int:
                 "take a model whose head has a row for every token"
             )
     return columns
+
+
+def _special_tokens(model: LanguageModel) -> frozenset[str]:
+    added = model.tokenizer.added_tokens_decoder.values()
+    return frozenset(token.content for token in added if token.special)
 
 
 def _width(model: LanguageModel) -> int:

@@ -11,12 +11,15 @@ import pytest
 from tests.studies.small_studies import READING, SETTINGS, rows_in, series
 from trustrace.core.errors import ConfigError, RunError, TokenizerError, TrustraceError
 from trustrace.models import tiny
+from trustrace.models.language_model import LanguageModel
 from trustrace.report.page import write_report
+from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.proxying.config import ProxyConfig
-from trustrace.studies.proxying.plan import foresee_proxy, plan_proxy
+from trustrace.studies.proxying.plan import Member, ProxyPlan, foresee_proxy, plan_proxy
 from trustrace.studies.proxying.run import run_proxy
 from trustrace.studies.settings import Settings
 from trustrace.studies.status import read_status
+from trustrace.studies.working import Work
 
 EXPERT, ANTI = "target@main", "series@step_0000002"
 LABEL = f"proxy:{EXPERT}-{ANTI}"
@@ -117,6 +120,29 @@ def test_a_second_run_does_nothing_and_an_interrupted_one_ends_with_the_same_byt
     assert (tmp_path / "run" / "measurements.parquet").read_bytes() == table
 
 
+def test_each_model_is_loaded_once_and_the_expert_is_asked_each_task_once(
+    folder: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads, asks = [], []
+    load, ask = ProxyPlan.load, Work.ask
+
+    def load_and_tell(plan: ProxyPlan, member: Member) -> LanguageModel:
+        loads.append(member.checkpoint.key)
+        return load(plan, member)
+
+    def ask_and_tell(work: Work, model: LanguageModel, task: TaskConfig) -> Any:
+        asks.append((model.checkpoint.key, model.variants))
+        return ask(work, model, task)
+
+    monkeypatch.setattr(ProxyPlan, "load", load_and_tell)
+    monkeypatch.setattr(Work, "ask", ask_and_tell)
+    run_proxy(asked(folder), out=tmp_path / "run", settings=SETTINGS)
+    assert sorted(loads) == ["series@step_0000000", "series@step_0000001", ANTI, EXPERT]
+    assert asks.count((EXPERT, 1)) == 2
+    assert len(asks) == 8
+    assert (tmp_path / "run" / "measurements.parquet").read_bytes() == (run / "measurements.parquet").read_bytes()
+
+
 def test_a_base_that_cannot_be_read_is_named_and_the_others_go_on(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "series", tmp_path / "series")
     weights = tmp_path / "series" / "checkpoints" / "step_0000000" / "model.safetensors"
@@ -166,6 +192,24 @@ def test_another_vocabulary_is_refused_before_anything_is_loaded(folder: Path, t
     file.write_text(json.dumps(content))
     with pytest.raises(TokenizerError, match="another vocabulary than"):
         plan_proxy(asked(folder, expert=str(tmp_path / "other")), settings=SETTINGS)
+
+
+@pytest.mark.parametrize(("is_special", "at"), [(True, 258), (False, 258), (True, 3)])
+def test_an_expert_that_gained_a_special_token_after_the_others_is_taken(
+    folder: Path, tmp_path: Path, is_special: bool, at: int
+) -> None:
+    shutil.copytree(folder / "target", tmp_path / "other")
+    file = tmp_path / "other" / "tokenizer.json"
+    content = json.loads(file.read_text("utf-8"))
+    assert max(content["model"]["vocab"].values()) == 257
+    content["added_tokens"].append({**content["added_tokens"][0], "id": at, "content": "<turn>", "special": is_special})
+    file.write_text(json.dumps(content))
+    study = asked(folder, expert=str(tmp_path / "other"))
+    if is_special and at == 258:
+        assert plan_proxy(study, settings=SETTINGS).expert.checkpoint.key == "other@main"
+        return
+    with pytest.raises(TokenizerError, match="another vocabulary than"):
+        plan_proxy(study, settings=SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from trustrace.models.language_model import LanguageModel
 from trustrace.models.loading import load
 from trustrace.models.selection import select
 from trustrace.models.sources import CheckpointSource, open_source
+from trustrace.models.vocabularies import extends
 from trustrace.runs.identity import Unit, code_version
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.config import ModelConfig
@@ -20,7 +21,7 @@ from trustrace.studies.planning import pinned
 from trustrace.studies.proxying.config import ProxyConfig
 from trustrace.studies.settings import Settings
 from trustrace.studies.task_facts import inputs_of
-from trustrace.studies.vocabularies import vocabulary_of
+from trustrace.studies.vocabularies import special_tokens_of, vocabulary_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ def plan_proxy(study: ProxyConfig, *, settings: Settings) -> ProxyPlan:
     Raises:
         ConfigError: a task cannot be asked, or two models have one name.
         ModelError: a source holds no such checkpoints.
-        TokenizerError: the vocabularies of base, expert and anti-expert differ.
+        TokenizerError: the vocabulary of expert or anti-expert differs from a base's by more than special tokens after it.
     """
     settings.require_device()
     series = open_source(study.bases.source, keep_downloads=settings.keep_downloads)
@@ -129,7 +130,7 @@ def plan_proxy(study: ProxyConfig, *, settings: Settings) -> ProxyPlan:
         asked={task: inputs_of(task, settings=settings) for task in study.tasks},
     )
     _require_names((*plan.bases, *plan.alone))
-    _require_one_vocabulary((plan.bases[-1], plan.expert, plan.anti_expert))
+    _require_one_vocabulary(plan.bases[-1], (plan.expert, plan.anti_expert))
     return plan
 
 
@@ -166,13 +167,17 @@ def _require_names(members: Sequence[Member]) -> None:
         )
 
 
-def _require_one_vocabulary(members: Sequence[Member]) -> None:
-    """Do nothing where all vocabularies are equal, or are not known before they are loaded."""
-    first, *others = ((member, vocabulary_of(member.source, member.checkpoint)) for member in members)
-    for member, words in others:
-        if words is not None and first[1] is not None and words != first[1]:
-            different = len(words.items() ^ first[1].items())
+def _require_one_vocabulary(base: Member, others: Sequence[Member]) -> None:
+    """Do nothing where each has the base's vocabulary, or it and special tokens after it, or its own is not known before it is loaded."""
+    known = vocabulary_of(base.source, base.checkpoint)
+    for member in others:
+        words = vocabulary_of(member.source, member.checkpoint)
+        if words is None or known is None:
+            continue
+        if not extends(words, known, special=special_tokens_of(member.source, member.checkpoint)):
+            different = len(words.items() ^ known.items())
             raise TokenizerError(
-                f"{member.checkpoint.key} has another vocabulary than {first[0].checkpoint.key} ({different} tokens or ids differ); logits "
-                "can be added where token numbers mean the same, so take models of one tokenizer"
+                f"{member.checkpoint.key} has another vocabulary than {base.checkpoint.key} ({different} tokens or ids differ, by more "
+                "than special tokens after the base's); logits can be added where token numbers mean the same, so take models of one "
+                "tokenizer"
             )

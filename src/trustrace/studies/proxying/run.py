@@ -1,5 +1,6 @@
 """Proxy-tuning over a series: each checkpoint as it is and with what tuning did to a later one, beside the tuned models themselves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from trustrace.evaluation.estimates import changes
 from trustrace.evaluation.outcomes import Outcome
 from trustrace.interventions.proxy import ProxyTuning
 from trustrace.models.language_model import LanguageModel
+from trustrace.runs.identity import Unit
 from trustrace.studies.abilities import TaskConfig
 from trustrace.studies.evaluating import SAMPLES, require_success
 from trustrace.studies.judging import EndpointOptions
@@ -66,8 +68,10 @@ def run_proxy(
     with claimed(out, plan, study=study.model_dump(mode="json")) as ledger:
         work = _Proxy(plan=plan, ledger=ledger, settings=settings, judging=judging, progress=progress)
         try:
+            lent = [plan.expert.pinned, plan.anti_expert.pinned]
             for member in plan.alone:
-                _ask_alone(work, member)
+                if member.pinned not in lent:
+                    _ask_alone(work, member)
             _tune_all(work)
         finally:
             _conclude(work)
@@ -75,31 +79,34 @@ def run_proxy(
     return out / "measurements.parquet"
 
 
-def _ask_alone(work: _Proxy, member: Member) -> None:
-    """A model as it is on every task."""
-    units = {task: work.plan.plain_unit(member, task) for task in work.plan.study.tasks}
+def _ask_alone(work: _Proxy, member: Member, *, kept_for: Sequence[Unit] = ()) -> LanguageModel | None:
+    """A model as it is on every task, unless it is a base; it is loaded for the units in `kept_for` too, and returned."""
+    tasks = work.plan.study.tasks if member in work.plan.alone else ()
+    units = {task: work.plan.plain_unit(member, task) for task in tasks}
     pending = {task: unit for task, unit in units.items() if work.is_open(unit)}
-    model = work.loaded(partial(work.plan.load, member), list(pending.values()))
-    if model is None:
-        return
-    for task, unit in pending.items():
-        work.attempt(unit, partial(_plain, work, model, task))
+    model = work.loaded(partial(work.plan.load, member), [*pending.values(), *kept_for])
+    if model is not None:
+        for task, unit in pending.items():
+            work.attempt(unit, partial(_plain, work, member, model, task))
+    return model
 
 
-def _plain(work: _Proxy, model: LanguageModel, task: TaskConfig) -> Answer:
+def _plain(work: _Proxy, member: Member, model: LanguageModel, task: TaskConfig) -> Answer:
     outcomes, dataset = work.ask(model, task), f"{task.title}/test"
+    if member == work.plan.expert:
+        (work.by_expert[task],) = outcomes
     rows = rows_of(model, [PLAIN], outcomes, dataset, conventions=work.conventions)
     return rows, {SAMPLES: samples_of([PLAIN], outcomes, dataset)}
 
 
 def _tune_all(work: _Proxy) -> None:
-    """Every base by proxy; expert and anti-expert are loaded once, if anything is left to do."""
+    """Expert and anti-expert as they are, then every base by proxy; the two are loaded once, if anything is left to do."""
     plan = work.plan
     pending = [plan.proxied_unit(base, task) for base in plan.bases for task in plan.study.tasks]
     pending = [unit for unit in pending if work.is_open(unit)]
-    expert = work.loaded(partial(plan.load, plan.expert), pending)
-    anti_expert = work.loaded(partial(plan.load, plan.anti_expert), pending) if expert else None
-    if expert is None or anti_expert is None:
+    expert = _ask_alone(work, plan.expert, kept_for=pending)
+    anti_expert = _ask_alone(work, plan.anti_expert, kept_for=pending if expert else ())
+    if not pending or expert is None or anti_expert is None:
         return
     tuned = _Tuned(expert=expert, anti_expert=anti_expert)
     for base in plan.bases:
@@ -138,7 +145,7 @@ def label_of(plan: ProxyPlan) -> str:
 
 
 def _of_expert(work: _Proxy, tuned: _Tuned, task: TaskConfig) -> Outcome:
-    """What the expert answers, asked once a start."""
+    """What the expert answers, asked once a start: as it is, or here where that was finished before."""
     if task not in work.by_expert:
         (work.by_expert[task],) = work.ask(tuned.expert, task)
     return work.by_expert[task]
