@@ -99,6 +99,26 @@ def test_the_files_hold_what_is_shown(folder: Path, tmp_path: Path) -> None:
     assert written.partition("## target@main")[2].count("\n|") == len(found.rows) + 2
 
 
+def test_q_values_are_over_all_changes_that_are_shown(folder: Path) -> None:
+    """By the textbook: of p-values in ascending order, the least of p_j m / j over all j from its own place on."""
+    for quantities in ([], ["perplexity"]):
+        found = compare_runs([folder / "steer", folder / "tune"], quantities=quantities)
+        ascending = sorted(row.p for row in found.rows if not math.isnan(row.p))
+        m = len(ascending)
+        for row in found.rows:
+            if math.isnan(row.p):
+                assert math.isnan(row.q)
+                continue
+            own = ascending.index(row.p)
+            assert row.q == pytest.approx(min(1.0, *(p * m / (own + 1 + j) for j, p in enumerate(ascending[own:]))))
+        assert any(f"over all {m} changes" in note for note in found.notes)
+        lines = list(csv.DictReader(io.StringIO(as_csv(found))))
+        assert [float(line["q"] or "nan") for line in lines] == pytest.approx(
+            [row.q for row in found.rows], rel=0, abs=0, nan_ok=True
+        )
+        assert "| p | q | n |" in as_markdown(found)
+
+
 def test_one_table_has_a_row_for_all_that_is_done_to_a_model_and_a_column_for_each_number(folder: Path) -> None:
     found = compare_runs([folder / "steer", folder / "tune"], quantities=["perplexity"])
     rows = in_one_table(found)

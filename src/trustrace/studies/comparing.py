@@ -7,12 +7,13 @@ steering run those settings are shown that won on the development half; which of
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trustrace.core.errors import RunError
 from trustrace.core.measurements import Measurement
+from trustrace.measures.discoveries import q_values
 from trustrace.runs.identity import canonical_json
 from trustrace.runs.reading import Record, read_document
 from trustrace.runs.table import read_measurements
@@ -49,6 +50,7 @@ class Compared:
         change_lower: Lower end of its interval.
         change_upper: Upper end.
         p: Of exchanging the two models' answers.
+        q: The same with false discoveries controlled over all changes that are shown, controls among them (Benjamini and Hochberg).
         n: Items.
         items: Which items: equal letters are the very same items, asked and judged in the same way.
         run: The run that says so.
@@ -67,6 +69,7 @@ class Compared:
     change_lower: float
     change_upper: float
     p: float
+    q: float = math.nan
     n: int
     items: str
     run: str
@@ -109,7 +112,14 @@ def compare_runs(runs: Sequence[Path], *, quantities: Sequence[str] = (), every:
     rows = [row for run in read for row in _compared(run, letters, quantities)]
     tasks = list(dict.fromkeys(row.task for row in rows))
     rows.sort(key=lambda row: (row.target, tasks.index(row.task), row.quantity, row.by, row.items))
-    return Comparison(rows=tuple(_once_as_it_is(rows)), notes=tuple(_notes(read, letters, rows)))
+    shown = _with_q(tuple(_once_as_it_is(rows)))
+    return Comparison(rows=shown, notes=tuple(_notes(read, letters, rows)))
+
+
+def _with_q(rows: Sequence[Compared]) -> tuple[Compared, ...]:
+    """Over all changes that are shown at once, whatever their model, task and quantity."""
+    discovered = q_values([row.p for row in rows])
+    return tuple(replace(row, q=q) for row, q in zip(rows, discovered, strict=True))
 
 
 def _once_as_it_is(rows: Sequence[Compared]) -> Iterator[Compared]:
@@ -223,7 +233,8 @@ def _notes(runs: Sequence[_Run], letters: Mapping[tuple[str, str], str], rows: S
             "of steering, what won on the development half is shown, for each contrast the best vector and the best control; "
             "--every shows all that was tested"
         )
-    yield f"p-values are raw: {sum(not math.isnan(row.p) for row in rows)} are shown"
+    tested = sum(not math.isnan(row.p) for row in rows)
+    yield f"p is raw; q controls false discoveries over all {tested} changes that are shown, and is another where others are shown"
     yield from _disagreements(rows)
 
 

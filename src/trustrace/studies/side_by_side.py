@@ -105,6 +105,7 @@ def _cells(row: Compared) -> dict[str, str]:
         "change": "" if is_plain else f"{row.change:+.4g}",
         "of change": "" if is_plain else _interval(row.change_lower, row.change_upper),
         "p": "" if math.isnan(row.p) else f"{row.p:.2g}",
+        "q": "" if math.isnan(row.q) else f"{row.q:.2g}",
         "n": str(row.n),
         "items": row.items,
         "run": row.run,
