@@ -1,8 +1,9 @@
 """Writes docs/paper.md and the plans under docs/paper/: ``python docs/make_paper.py``. A test compares them with what this would write."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trustrace.core.measurements import Protocol
 from trustrace.studies.foreseen.bill import Bill, size
@@ -201,7 +202,7 @@ def pages() -> dict[Path, str]:
         WRITTEN,
         INTRODUCTION,
         *(part.replace("\n\n\n\n", "\n\n") for part in tables),
-        "### Rates that are taken for granted\n\n" + markdown_table(_rates()),
+        "### Rates that are taken for granted\n\n" + _as_markdown(_rates()),
         f"## Every plan in full\n\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```",
     ]
     return {PAGE: _joined(parts), **plans}
@@ -209,7 +210,12 @@ def pages() -> dict[Path, str]:
 
 def _table(bills: Mapping[Entry, Mapping[Protocol, Bill]]) -> str:
     """A row a study."""
-    return markdown_table([_row(entry, under) for entry, under in bills.items()])
+    return _as_markdown([_row(entry, under) for entry, under in bills.items()])
+
+
+def _as_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Texts of runs lose what Markdown would read in them; these texts are the project's own, and their code stays code."""
+    return markdown_table(rows).replace("\\`", "`")
 
 
 def _row(entry: Entry, bills: Mapping[Protocol, Bill]) -> dict[str, str]:
@@ -251,9 +257,9 @@ def _section(entry: Entry, protocol: Protocol, bill: Bill) -> str:
     parts = [
         f"## {entry.makes}{under}",
         f"```console\n{entry.commands(protocol)}\n```",
-        markdown_table(bill.rows()),
+        _as_markdown(bill.rows()),
         "Taken for granted besides the rates:",
-        markdown_table(own),
+        _as_markdown(own),
     ]
     return "\n\n".join(parts)
 

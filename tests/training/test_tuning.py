@@ -19,7 +19,7 @@ from trustrace.models.likelihood import Pair, encode_pair, likelihoods
 from trustrace.models.loading import load
 from trustrace.models.sources import open_source
 from trustrace.training.exchanges import Exchange
-from trustrace.training.tuning import RECORD, tune
+from trustrace.training.tuning import RECORD, _adamw, tune
 from trustrace.training.tuning_config import TuneConfig
 
 ANSWERS = {"a": " yes", "b": " no"}
@@ -256,3 +256,13 @@ def test_a_loss_that_runs_away_is_an_error(base: Path, tmp_path: Path) -> None:
 def test_a_warmup_beyond_the_end_is_refused() -> None:
     with pytest.raises(ConfigError, match="warmup_steps: 50 is more than the 20 steps"):
         recipe(steps=20, optimizer={"learning_rate": 1e-3, "warmup_steps": 50})
+
+
+def test_on_cuda_the_optimizer_holds_no_further_copy_of_the_weights(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a fused step makes none there."""
+    model = opened(base)
+    assert not any(group["fused"] for group in _adamw(model, recipe()).param_groups)
+    monkeypatch.setattr(torch.nn.Parameter, "is_cuda", True, raising=False)
+    assert all(group["fused"] for group in _adamw(model, recipe()).param_groups)

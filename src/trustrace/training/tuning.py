@@ -207,7 +207,12 @@ def _adamw(model: LanguageModel, config: TuneConfig) -> torch.optim.AdamW:
     others = [weight for weight in weights if weight.ndim < 2 and recipe.decayed != "all"]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=recipe.learning_rate, betas=recipe.betas, eps=recipe.epsilon
+        [group for group in groups if group["params"]],
+        lr=recipe.learning_rate,
+        betas=recipe.betas,
+        eps=recipe.epsilon,
+        # What CUDA does unless told otherwise holds every weight once more while it steps.
+        fused=all(weight.is_cuda for weight in weights),
     )
 
 

@@ -46,6 +46,7 @@ class Bill:
         kept_bytes: What lies there in the end if nothing that was fetched or made is let go.
         assumptions: What, how much, and where that is from; those of the machine come on top.
         left_out: What is not counted.
+        too_large: What does not fit the device's memory, and the way out.
     """
 
     study: str
@@ -58,6 +59,7 @@ class Bill:
     kept_bytes: float
     assumptions: tuple[tuple[str, str, str], ...] = ()
     left_out: tuple[str, ...] = ()
+    too_large: tuple[str, ...] = ()
 
     def devices(self, wanted: int) -> int:
         """How many of `wanted` devices find work."""
@@ -89,6 +91,7 @@ class Bill:
             row("fetched in all", size(self.download_bytes), ["", *[""] * (len(devices) - 1)]),
             *let_go,
             row("disk where everything is kept", size(self.kept_bytes), ["", *[""] * (len(devices) - 1)]),
+            *(row("DOES NOT FIT", one, ["" for _ in devices]) for one in self.too_large),
         ]
 
     def assumed(self) -> list[dict[str, Any]]:
@@ -97,6 +100,13 @@ class Bill:
         rows = [*self.assumptions, tokens, *assumed(self.machine)]
         known = [{"what": what, "value": value, "source": source} for what, value, source in rows]
         return [*known, *({"what": one, "value": "left out", "source": "not counted"} for one in self.left_out)]
+
+
+def too_large(what: str, needed: int, machine: Machine, *, way_out: str) -> tuple[str, ...]:
+    """A sentence where `needed` bytes are more than the device of `machine` has; none where they are not."""
+    if needed <= machine.device_bytes:
+        return ()
+    return (f"{what} holds {size(needed)}, {machine.name} has {size(machine.device_bytes)}: {way_out}",)
 
 
 def size(count: float | int) -> str:

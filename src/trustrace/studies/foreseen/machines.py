@@ -1,5 +1,6 @@
 """Machines that a study may run on: what their makers publish, and what is assumed of the rest."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ class Machine:
         operation: Seconds for a device to be told of one tensor operation.
         download: Bytes a second from the hub, for all devices of a host together.
         load: Bytes a second from the disk into the device.
+        device_bytes: The device's memory, as its maker gives it; without a bound where it is not known.
         cache_bytes: Keys and values that a batch of answers may hold, as generation takes them.
         assumptions: What each rate is made of.
     """
@@ -36,6 +38,7 @@ class Machine:
     double: float
     factored: float
     memory: float
+    device_bytes: float = math.inf
     processor: float = 5e9
     operation: float = 10e-6
     download: float = 200e6
@@ -61,7 +64,7 @@ def machine(name: str) -> Machine:
         return measured()
     if name not in _PUBLISHED:
         raise ConfigError(f"--on {name}: no such machine; there are {', '.join(_PUBLISHED)}, and `here` for this one")
-    half, single, double, memory, source = _PUBLISHED[name]
+    half, single, double, memory, size, source = _PUBLISHED[name]
     return Machine(
         name=name.upper(),
         half=half * HALF_SHARE,
@@ -69,12 +72,14 @@ def machine(name: str) -> Machine:
         double=double * DOUBLE_SHARE,
         factored=double * FACTOR_SHARE,
         memory=memory * MEMORY_SHARE,
+        device_bytes=size,
         assumptions=(
             _share("bfloat16 products", half / 1e12, "TFLOP/s", HALF_SHARE, source),
             _share("float32 products", single / 1e12, "TFLOP/s", SINGLE_SHARE, source),
             _share("float64 products", double / 1e12, "TFLOP/s", DOUBLE_SHARE, source),
             _share("float64 factorisations", double / 1e12, "TFLOP/s", FACTOR_SHARE, source),
             _share("memory bandwidth", memory / 1e9, "GB/s", MEMORY_SHARE, source),
+            ("device memory", f"{size / 1e9:.3g} GB", source.removesuffix(", dense")),
         ),
     )
 
@@ -112,6 +117,7 @@ def measured() -> Machine:
         double=double,
         factored=factored,
         memory=memory,
+        device_bytes=math.inf,
         processor=memory,
         operation=operation,
         cache_bytes=2**29,
@@ -142,9 +148,9 @@ def _rate(work: Callable[[], object], *, amount: float, seconds: float = 0.25) -
     return amount * count / taken
 
 
-_PUBLISHED: Mapping[str, tuple[float, float, float, float, str]] = {
-    "h200": (989e12, 67e12, 67e12, 4800e9, "NVIDIA H200 SXM data sheet, dense"),
-    "h100": (989e12, 67e12, 67e12, 3350e9, "NVIDIA H100 SXM data sheet, dense"),
-    "a100": (312e12, 19.5e12, 19.5e12, 2039e9, "NVIDIA A100 80 GB SXM data sheet, dense"),
+_PUBLISHED: Mapping[str, tuple[float, float, float, float, float, str]] = {
+    "h200": (989e12, 67e12, 67e12, 4800e9, 141e9, "NVIDIA H200 SXM data sheet, dense"),
+    "h100": (989e12, 67e12, 67e12, 3350e9, 80e9, "NVIDIA H100 SXM data sheet, dense"),
+    "a100": (312e12, 19.5e12, 19.5e12, 2039e9, 80e9, "NVIDIA A100 80 GB SXM data sheet, dense"),
 }
-"""Peak rates: bfloat16, float32, float64 (tensor cores), memory, and who says so."""
+"""Peak rates: bfloat16, float32, float64 (tensor cores), memory; bytes of memory; and who says so."""

@@ -1,6 +1,6 @@
 """What a pre-training takes."""
 
-from trustrace.studies.foreseen.bill import Bill, Line, flops, size
+from trustrace.studies.foreseen.bill import Bill, Line, flops, size, too_large
 from trustrace.studies.foreseen.machines import Machine
 from trustrace.studies.foreseen.subjects import trained_shape
 from trustrace.training.config import PretrainConfig
@@ -46,4 +46,10 @@ def foresee_training(config: PretrainConfig, machine: Machine, *, name: str) -> 
             ("devices", "no loss by sharing a step", "assumed"),
         ),
         left_out=("fetching and packing the corpus", "activations: lower `micro_batch` until they fit"),
+        too_large=too_large(
+            "every device",
+            STATE * shape.parameters,
+            machine,
+            way_out="take devices with more memory or a smaller model; weights are not shared among devices",
+        ),
     )

@@ -4,7 +4,7 @@ import math
 
 from trustrace.models import shapes
 from trustrace.models.shapes import BYTES, Shape, StoredDtype
-from trustrace.studies.foreseen.bill import Bill, Line, flops, size
+from trustrace.studies.foreseen.bill import Bill, Line, flops, size, too_large
 from trustrace.studies.foreseen.machines import Machine
 from trustrace.studies.foreseen.sizes import CHARACTERS_PER_TOKEN
 from trustrace.studies.foreseen.steering import Pass, answering, graders_bytes, unsized
@@ -64,6 +64,7 @@ def foresee_finetuning(study: FinetuneConfig, machine: Machine, *, hints: Hints)
             *(["operations matched to a steering run: the recipe's steps are counted"] if study.compute else []),
             *unsized(study.asked, protocol=study.protocol),
         ),
+        too_large=tuple(one for method in study.methods for one in _too_large(method, shape, machine)),
     )
 
 
@@ -80,16 +81,29 @@ def _tuning(study: FinetuneConfig, shape: Shape, machine: Machine, *, times: int
 
 def _memory(study: FinetuneConfig, method: Method, shape: Shape) -> tuple[str, str, str]:
     """What lies in the device's memory while one method is at work, activations aside."""
-    beside = BYTES[study.dtype] * shape.parameters
-    untouched = f"{size(beside)} for the untouched model, in {study.dtype}, beside it"
     if isinstance(method, LoraMethod):
         base, adapter = BYTES[method.base_dtype] * shape.parameters, adapter_weights(shape, rank=method.rank)
-        held = base + BYTES_A_WEIGHT * adapter + beside
         why = f"{size(base)} of frozen weights in {method.base_dtype}, 16 bytes for each of at most {adapter:,} of the adapter"
     else:
-        held = BYTES_A_WEIGHT * shape.parameters + beside
         why = f"16 bytes a weight, {size(BYTES_A_WEIGHT * shape.parameters)}"
-    return f"device memory of {method.name}", f"{size(held)} and activations", f"{why}; {untouched}"
+    beside = f"{size(BYTES[study.dtype] * shape.parameters)} of the untouched model wait in the processor's memory"
+    return f"device memory of {method.name}", f"{size(_held(method, shape))} and activations", f"{why}; {beside}"
+
+
+def _held(method: Method, shape: Shape) -> int:
+    """Bytes of weights, gradients and moments."""
+    if isinstance(method, LoraMethod):
+        return BYTES[method.base_dtype] * shape.parameters + BYTES_A_WEIGHT * adapter_weights(shape, rank=method.rank)
+    return BYTES_A_WEIGHT * shape.parameters
+
+
+def _too_large(method: Method, shape: Shape, machine: Machine) -> tuple[str, ...]:
+    way_out = "take a larger device, or `method: lora`"
+    if isinstance(method, LoraMethod):
+        way_out = "take a larger device" + (", or base_dtype: bfloat16" if method.base_dtype == "float32" else "")
+    return too_large(
+        f"tuning by {method.name}", _held(method, shape), machine, way_out=f"{way_out}; activations come on top"
+    )
 
 
 def adapter_weights(shape: Shape, *, rank: int) -> int:
@@ -105,8 +119,8 @@ def _dtype(method: Method) -> StoredDtype:
 
 
 def _flops(study: FinetuneConfig, method: Method, shape: Shape) -> float:
-    """6 N a token in full and 4 N under an adapter; 2 N for what is held out."""
+    """6 N a token in full and 4 N under an adapter, 2 N more where activations are computed again; 2 N for what is held out."""
     recipe = study.recipe_of(method)
-    each = 4.0 if isinstance(method, LoraMethod) else 6.0
+    each = (4.0 if isinstance(method, LoraMethod) else 6.0) + (2.0 if recipe.gradient_checkpointing else 0.0)
     looks = 1 + math.ceil(recipe.steps / recipe.check_every)
     return shape.parameters * EXCHANGE * (each * recipe.steps * recipe.batch + 2.0 * looks * LOOKS)

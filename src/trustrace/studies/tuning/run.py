@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from trustrace.core.errors import DiskFullError, RunError
 from trustrace.core.measurements import Estimate, Measurement
 from trustrace.core.progress import Progress, silent
@@ -56,6 +58,15 @@ class _Plain:
     model: LanguageModel
     outcomes: dict[TaskConfig, Sequence[Outcome]] = field(default_factory=dict)
     searched: SearchCompute | None = None
+
+    def aside(self) -> None:
+        """Wait in the processor's memory, while another model needs the device's."""
+        self.model.module.to("cpu")
+
+    def on(self, device: str) -> LanguageModel:
+        """The model where it is asked, and back there where it waited."""
+        self.model.module.to(torch.device(device))
+        return self.model
 
 
 def run_finetune(
@@ -158,7 +169,7 @@ def label_of(tuning: Tuning) -> str:
 def _outcomes(work: _Finetune, plain: _Plain, task: TaskConfig) -> Sequence[Outcome]:
     """What the model as it is answers, asked once."""
     if task not in plain.outcomes:
-        plain.outcomes[task] = work.ask(plain.model, task)
+        plain.outcomes[task] = work.ask(plain.on(work.settings.torch_device()), task)
     return plain.outcomes[task]
 
 
@@ -166,6 +177,8 @@ def _tuned(work: _Finetune, base: Base, plain: _Plain, tuning: Tuning) -> Answer
     data, method = tuning
     study, lessons = work.plan.study, work.plan.lessons[data.name]
     searched = _searched(work, plain)
+    # Not put back when the tuning ends: one that failed for want of memory may hold it a while longer.
+    plain.aside()
     folder = tune_checkpoint(
         base.source,
         base.checkpoint,
@@ -188,7 +201,11 @@ def _searched(work: _Finetune, plain: _Plain) -> SearchCompute | None:
         return None
     if plain.searched is None:
         plain.searched = search_compute(
-            steering, plain.model, contrasts=compute.contrasts, settings=work.settings, progress=work.progress
+            steering,
+            plain.on(work.settings.torch_device()),
+            contrasts=compute.contrasts,
+            settings=work.settings,
+            progress=work.progress,
         )
     return plain.searched
 
