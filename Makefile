@@ -28,16 +28,22 @@ demo: $(RUNTIME)  ## Pre-train a small model in the controlled world, trace it, 
 	$(BIN)/trustrace demo --out runs/demo
 
 BESIDE := runs/desk-steer runs/desk-finetune runs/desk-proxy-due runs/desk-proxy-due-assistant
+# What stands beside the paper: its figures on probes under both protocols, its tables, figures 4 and 5, and figure 18.
+OF_PAPER := demo/trace desk-trace-published demo/steer desk-steering-tuned desk-figure4 desk-finetune desk-proxy
+SHOWN := demo/trace desk-trace-published desk-steer desk-steering-tuned desk-figure4 desk-finetune desk-proxy desk-proxy-due
 paper-desk: demo  ## Every study of the paper at the size of a desk, on the series and the assistant that the demo makes.
 	$(BIN)/trustrace dynamics runs/demo/trace --site block_2
+	$(BIN)/trustrace trace studies/desk/trace_published.yaml --out runs/desk-trace-published
 	$(BIN)/trustrace steer studies/desk/steer.yaml --out runs/desk-steer
+	$(BIN)/trustrace steer studies/desk/steering_tuned.yaml --out runs/desk-steering-tuned
+	$(BIN)/trustrace steer studies/desk/figure4.yaml --out runs/desk-figure4
 	$(BIN)/trustrace finetune studies/desk/finetune.yaml --out runs/desk-finetune
 	$(BIN)/trustrace proxy-tune studies/desk/proxy_tune.yaml --out runs/desk-proxy
 	$(BIN)/trustrace proxy-tune studies/desk/proxy_due.yaml --out runs/desk-proxy-due
 	$(BIN)/trustrace proxy-tune studies/desk/proxy_due_assistant.yaml --out runs/desk-proxy-due-assistant
-	for run in demo/trace desk-steer desk-proxy desk-proxy-due; do $(BIN)/trustrace report runs/$$run || exit 1; done
+	for run in $(SHOWN); do $(BIN)/trustrace report runs/$$run || exit 1; done
 	$(BIN)/trustrace compare $(BESIDE) --out runs/desk-compare --quantity accuracy --quantity auroc --quantity perplexity
-	$(BIN)/trustrace paper compare runs/demo/trace runs/demo/steer runs/desk-finetune --out runs/desk-compare/paper.md
+	$(BIN)/trustrace paper compare $(OF_PAPER:%=runs/%) --out runs/desk-compare/paper.md
 
 test: $(STAMP)  ## The whole test suite.
 	$(BIN)/python -m pytest -n 2 -q

@@ -14,6 +14,7 @@ from trustrace.models.selection import select
 from trustrace.studies.config import CheckpointsConfig, TraceConfig
 from trustrace.studies.files import PROTOCOLS, read_study, read_yaml
 from trustrace.studies.foreseen.subjects import trained_shape
+from trustrace.studies.paper.numbers import PAPER_ALPHA, PAPER_UNIT
 from trustrace.studies.proxying.config import ProxyConfig
 from trustrace.studies.steering.config import SteerConfig
 from trustrace.studies.tuning.config import FinetuneConfig
@@ -159,6 +160,27 @@ def test_the_blocks_of_a_twin_lie_within_one_block_of_the_depth_of_ambers(
     assert bool(ambers) == bool(theirs)
     for some, others in ((ambers, theirs), (theirs, ambers)):
         assert all(min(abs(one - other) for other in others) <= 1 / blocks for one in some)
+
+
+def test_the_desk_has_what_the_papers_tables_and_figures_are_made_of() -> None:
+    """Both protocols, vectors of the tuned model itself, the paper's strength in the paper's unit, and all tasks after fine-tuning."""
+    desk = {path.stem: parsed(path) for path in (STUDIES / "desk").glob("*.yaml")}
+    protocols = {protocol for study in desk.values() if isinstance(study, TraceConfig) for protocol in study.protocols}
+    steered = [study for study in desk.values() if isinstance(study, SteerConfig)]
+    (tuned,) = [study for study in desk.values() if isinstance(study, FinetuneConfig)]
+    assert "published" in protocols
+    assert any([target.source for target in study.targets] == [study.sources.source] for study in steered)
+    assert any(study.unit == PAPER_UNIT and {PAPER_ALPHA, -PAPER_ALPHA} <= {*study.alphas} for study in steered)
+    assert {task.name for task in tuned.tasks} == {
+        f"world_{name}" for name in ("reliability", "toxicity", "privacy", "fairness")
+    }
+
+
+def test_make_runs_every_study_of_the_desk() -> None:
+    made = (STUDIES.parent / "Makefile").read_text("utf-8")
+    assert [
+        path.name for path in (STUDIES / "desk").glob("*.yaml") if f"studies/desk/{path.name} --out" not in made
+    ] == []
 
 
 @pytest.mark.parametrize("suite", SUITES)
