@@ -9,8 +9,12 @@ probe in another view means something only beyond what such directions reach the
 * ``permuted everywhere``: the same probes, scored on the labels that they were fitted to: neither knows anything. Predictions of folds that
   train each other's probes are right and wrong together, and only this null has that (see :mod:`.influence`).
 
-The p-value of a cell is the largest of the three, each (1 + draws at least as far from 1/2) / (1 + draws), and its band reaches from the
-lowest 2.5 % point to the highest 97.5 % point. On the diagonal, the ordinary measurement, only the third is a null.
+The p-value of a cell is the largest of the three, each (1 + draws at least as far from 1/2) / (1 + draws) or, where no draw is as far, the
+tail of :mod:`.tails`, a power law; its band reaches from the lowest 2.5 % point to the highest 97.5 % point. On the diagonal, the ordinary
+measurement, only the third is a null. The tail is not asked where two of the drawn labellings are equal, since so few of them have none.
+
+False discoveries are controlled in two families: the diagonal (does a probe read its own view), and all pairs of different views (does it
+read another).
 
 What is exchanged are whole groups, with groups of the same size that the same fold tests, and labels inside a group: folds keep their
 number of each label, and rows of one group stay together.
@@ -35,6 +39,7 @@ from trustrace.core.intervals import percentile_interval
 from trustrace.measures.config import ProbingConfig
 from trustrace.measures.information.exchange import block_permutations
 from trustrace.measures.over_training.linear import FoldProbes, Standard, spaces_of, standard_of
+from trustrace.measures.over_training.tails import upper_p
 from trustrace.measures.over_training.transfer import Cell
 from trustrace.measures.over_training.views import Design, View
 from trustrace.measures.probing import SELECTION_TOLERANCE, solve_masks
@@ -57,9 +62,11 @@ class Labellings:
 
     Attributes:
         columns: 0 or 1 each; every training set holds both under each of them.
+        are_many: No two are equal.
     """
 
     columns: Int[np.ndarray, "statement draw"]
+    are_many: bool
 
     @classmethod
     def of(cls, design: Design, *, draws: int) -> "Labellings":
@@ -73,8 +80,10 @@ class Labellings:
                 drawn[rows] = block_permutations(design.labels[rows], groups, draws=draws, rng=rng)
         shares = np.stack([drawn[pair.train].mean(axis=0) for pair in design.pairs])
         usable = drawn[:, ((shares > 0) & (shares < 1)).all(axis=0)]
-        enough = len(np.unique(usable, axis=1).T) >= FEWEST_LABELLINGS
-        return cls(columns=usable if enough else usable[:, :0])
+        different = len(np.unique(usable, axis=1).T)
+        return cls(
+            columns=usable if different >= FEWEST_LABELLINGS else usable[:, :0], are_many=different == usable.shape[1]
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,11 +94,13 @@ class ChanceProbes:
         weights: On standardised readings.
         intercepts: Log-odds at the mean of the training rows.
         labels: What they were fitted to, at the tested rows.
+        are_many: No two of them were fitted to the same labels, so that there are many more labellings than were drawn.
     """
 
     weights: Float32[Tensor, "fold draw d_model"]
     intercepts: Float32[Tensor, "fold draw"]
     labels: Int[np.ndarray, "draw tested"]
+    are_many: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +111,7 @@ class Chance:
         middle: The median of the widest null.
         low: The lower end of the central 95 %.
         high: Its upper end.
-        p: How often chance is as far from 1/2, on either side.
+        p: How often chance is as far from 1/2, on either side (:func:`.tails.upper_p`).
     """
 
     middle: float
@@ -130,11 +141,11 @@ def chance_probes(
         weights = (part.basis @ solution.coefficients).T.reshape(len(pairs), draws, -1) / scale[:, None]
         intercepts = solution.responses.mean(0).reshape(len(pairs), draws) - weights @ read.mean(0)
         parts.append((weights, intercepts))
-    return _standardised(parts, standard, labels=labellings.columns[design.tested].T)
+    return _standardised(parts, standard, labellings, design)
 
 
 def _standardised(
-    parts: Sequence[tuple[Tensor, Tensor]], standard: Standard, *, labels: Int[np.ndarray, "draw tested"]
+    parts: Sequence[tuple[Tensor, Tensor]], standard: Standard, labellings: Labellings, design: Design
 ) -> ChanceProbes:
     """Weights on plain readings as weights on those of each fold's training rows."""
     folds, d_model = standard.shift.shape
@@ -144,7 +155,8 @@ def _standardised(
     return ChanceProbes(
         weights=(weights * scaled[:, None]).float(),
         intercepts=(intercepts + (weights * standard.shift[:, None]).sum(2)).float(),
-        labels=np.ascontiguousarray(labels),
+        labels=np.ascontiguousarray(labellings.columns[design.tested].T),
+        are_many=labellings.are_many,
     )
 
 
@@ -211,35 +223,45 @@ def chance_of(
         is_same_data: Both views are of one dataset, so that their rows may train each other's probes.
         sign: -1 where labels of the source mean the opposite in the target.
     """
-    said = sign * target.said(probes)
-    nulls = [] if is_self else [target.random, areas(target.labels[None], said)]
+    ranks = ascending_ranks(sign * target.said(probes))
+    nulls = [] if is_self else [target.random, ranked_areas(target.labels[None], ranks)]
     if is_same_data:
-        nulls.append(areas(probes.labels, said))
+        nulls.append(ranked_areas(probes.labels, ranks))
     if np.isnan(area) or any(len(one) == 0 for one in nulls):
         return Chance(middle=np.nan, low=np.nan, high=np.nan, p=np.nan)
     ends = [percentile_interval(one) for one in nulls]
     widest = nulls[int(np.argmax([high - low for low, high in ends]))]
-    # A draw that equals what was observed but for rounding counts as equal.
-    reached = [(np.abs(one - 0.5) >= abs(area - 0.5) - 1e-12).sum() for one in nulls]
+    ones = int(target.labels.sum())
+    pairs = ones * (len(target.labels) - ones)
     return Chance(
         middle=float(np.median(widest)),
         low=min(low for low, _ in ends),
         high=max(high for _, high in ends),
-        p=max((1 + count) / (1 + len(one)) for count, one in zip(reached, nulls, strict=True)),
+        p=max(upper_p(one, area, pairs=pairs, extends=probes.are_many) for one in nulls),
     )
 
 
 def areas(labels: Int[np.ndarray, "#draw tested"], scores: Scores) -> Areas:
-    """AUROC of every row of `scores`, ties counting half, by the ranks of label 1 (Mann and Whitney); NaN where there is one label."""
+    """AUROC of every row of `scores`, ties counting half; NaN where there is one label."""
+    return ranked_areas(labels, ascending_ranks(scores))
+
+
+def ascending_ranks(scores: Scores) -> Scores:
+    """The place of every score in its row, from 1; ties share the mean of theirs."""
     order = np.argsort(scores, axis=1)
     ascending = np.take_along_axis(scores, order, axis=1)
-    ranked = np.take_along_axis(np.broadcast_to(labels, scores.shape), order, axis=1)
-    ranks = np.broadcast_to(np.arange(1.0, scores.shape[1] + 1), scores.shape)
     if (ascending[:, 1:] == ascending[:, :-1]).any():
-        ranks = rankdata(ascending, axis=1)
+        return np.asarray(rankdata(scores, axis=1))
+    ranks = np.empty_like(scores)
+    np.put_along_axis(ranks, order, np.arange(1.0, scores.shape[1] + 1)[None], axis=1)
+    return ranks
+
+
+def ranked_areas(labels: Int[np.ndarray, "#draw tested"], ranks: Scores) -> Areas:
+    """AUROC by the ranks of label 1 (Mann and Whitney)."""
     ones = labels.sum(axis=1).astype(np.float64)
     pairs = ones * (labels.shape[1] - ones)
-    above = (ranks * ranked).sum(axis=1) - ones * (ones + 1) / 2
+    above = (ranks * labels).sum(axis=1) - ones * (ones + 1) / 2
     return np.asarray(np.where(pairs > 0, above / np.maximum(pairs, 1.0), np.nan))
 
 
@@ -291,21 +313,28 @@ def told(cell: Cell, chance: Chance) -> Iterator[Cell]:
 
 
 def with_discoveries(families: Sequence[Sequence[Cell]]) -> list[tuple[Cell, ...]]:
-    """Each of `families`, with ``transfer auroc q`` for every p-value, false discoveries controlled over all of them together.
+    """Each of `families`, with ``transfer auroc q`` for every p-value.
+
+    False discoveries are controlled over all of them together, but views in themselves apart from pairs of different views: what reads
+    its own view is another question, and would lend its certainty to pairs.
 
     References:
         Benjamini and Yekutieli (2001), The control of the false discovery rate in multiple testing under dependency.
     """
     p_values = [[cell for cell in cells if cell.estimate.quantity == "transfer auroc p"] for cells in families]
-    known = [cell.estimate.value for cells in p_values for cell in cells if np.isfinite(cell.estimate.value)]
-    q_values = iter(false_discovery_control(known).tolist() if known else ())
+    found = [cell for cells in p_values for cell in cells]
+    p = np.array([cell.estimate.value for cell in found])
+    q = np.full(len(found), np.nan)
+    on_diagonal = np.array([cell.source == cell.target for cell in found], dtype=bool)
+    for family in (on_diagonal & np.isfinite(p), ~on_diagonal & np.isfinite(p)):
+        if family.any():
+            q[family] = false_discovery_control(p[family])
+    ordered = iter(q.tolist())
     return [
-        (*cells, *(_discovery(cell, q_values) for cell in tested))
+        (*cells, *(_discovery(cell, next(ordered)) for cell in tested))
         for cells, tested in zip(families, p_values, strict=True)
     ]
 
 
-def _discovery(cell: Cell, q_values: Iterator[float]) -> Cell:
-    own = cell.estimate
-    q = next(q_values) if np.isfinite(own.value) else np.nan
-    return replace(cell, estimate=replace(own, quantity="transfer auroc q", value=q))
+def _discovery(cell: Cell, q: float) -> Cell:
+    return replace(cell, estimate=replace(cell.estimate, quantity="transfer auroc q", value=q))

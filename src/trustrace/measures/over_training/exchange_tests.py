@@ -131,7 +131,8 @@ def paired_tests(
     """``accuracy change``, with its interval, and its p- and q-value, for every pair of checkpoints at every site.
 
     False discoveries are controlled over all pairs of all sites together (Benjamini and Hochberg). The tests share statements and are
-    positively dependent, under which that procedure holds.
+    positively dependent, under which that procedure holds. The interval is that of the bootstrap, spread about the change by the root of
+    the variance's inflation, as the change is divided by it for the test.
 
     Args:
         hits: By site, whether each checkpoint's held-out prediction is right.
@@ -165,8 +166,11 @@ def _cells(hits: Hits, names: Sequence[str], tests: PairedTests, q_values: PerPa
     draws = sample.draws.astype(np.float64)
     replicates = hits @ draws / draws.sum(axis=0)
     cells = []
-    for (i, j), change, p, q in zip(tests.pairs, tests.differences, tests.p_values, q_values, strict=True):
-        lower, upper = percentile_interval(replicates[j] - replicates[i])
+    for place, (i, j) in enumerate(tests.pairs):
+        change, p, q = tests.differences[place], tests.p_values[place], q_values[place]
+        # Draws of groups vary as independent groups do: they lack what the test allows for.
+        wider = np.sqrt(tests.inflations[place])
+        lower, upper = percentile_interval(change + wider * (replicates[j] - replicates[i] - change))
 
         def estimate(quantity: str, value: float, low: float = np.nan, high: float = np.nan) -> Estimate:
             return Estimate(
