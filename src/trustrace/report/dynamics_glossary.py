@@ -17,8 +17,9 @@ TERMS = (
         title="Null of a transfer",
         sentence="What chance reaches in 95 % of draws: random directions, the source's probes fitted to permuted labels, and these "
         "scored on the labels that they were fitted to; the band holds all three, the p-value is the largest. Whole groups are exchanged, "
-        "with groups of one size inside a fold. The q-value controls false discoveries over all pairs of all sites. On the diagonal only "
-        "the last is a null.",
+        "with groups of one size inside a fold. Where no draw is as far, the p-value is that of a power-law tail. "
+        "The q-value controls false discoveries over all pairs of all sites, and apart from them over the diagonal, where only the last "
+        "is a null.",
     ),
     Term(
         name="accuracy emergence",
