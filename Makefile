@@ -42,7 +42,7 @@ paper-desk: demo  ## Every study of the paper at the size of a desk, on the seri
 	$(BIN)/trustrace proxy-tune studies/desk/proxy_due.yaml --out runs/desk-proxy-due
 	$(BIN)/trustrace proxy-tune studies/desk/proxy_due_assistant.yaml --out runs/desk-proxy-due-assistant
 	for run in $(SHOWN); do $(BIN)/trustrace report runs/$$run || exit 1; done
-	$(BIN)/trustrace compare $(BESIDE) --out runs/desk-compare --quantity accuracy --quantity auroc --quantity perplexity
+	$(BIN)/trustrace compare $(BESIDE) --out runs/desk-compare --quantity accuracy --quantity due_probability --quantity auroc --quantity perplexity
 	$(BIN)/trustrace paper compare $(OF_PAPER:%=runs/%) --out runs/desk-compare/paper.md
 
 test: $(STAMP)  ## The whole test suite.
