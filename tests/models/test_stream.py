@@ -125,7 +125,7 @@ def test_the_disk_never_holds_more_than_the_budget(fits: float, served: FakeHub,
         assert seen(open_source(MODEL), using=0.6, budget=budget, ahead=3) == as_published(revisions)
     assert max(sizes) <= budget
     # The control: room that was given was used.
-    assert max(sizes) > 0.55 * int(fits) * footprint(revisions["step0"])
+    assert max(sizes) > 0.7 * int(fits) * footprint(revisions["step0"])
 
 
 def test_without_a_budget_the_control_holds_more(served: FakeHub, revisions: dict[str, Path]) -> None:
