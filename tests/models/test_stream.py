@@ -17,6 +17,7 @@ import pytest
 from huggingface_hub import snapshot_download
 
 from tests.models.fake_hub import FakeHub, Fault, commit_of, etag_of
+from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import CheckpointError, ConfigError
 from trustrace.models import tiny
 from trustrace.models.holdings import SPARE
@@ -144,12 +145,41 @@ def test_the_next_checkpoint_is_fetched_while_one_is_in_use(served: FakeHub) -> 
             time.sleep(0.01)
         time.sleep(0.1)
         states = [state.value for state in stream.states.values()]
-        assert states == ["in use", "ready", "wanted", "wanted", "wanted"]
+        assert states == ["in use", "ready"]
         assert first.folder is not None
         assert (first.folder / WEIGHTS).is_file()
         next(arrivals)
         assert stream.states["somebody--model@step0"] is State.EVICTED
         assert not (first.folder / WEIGHTS).exists()
+
+
+def test_two_streams_share_a_queue_and_ask_for_no_more_than_they_fetch(served: FakeHub) -> None:
+    asked = []
+
+    def queue() -> Iterator[Checkpoint]:
+        for checkpoint in source.checkpoints():
+            asked.append(checkpoint.revision)
+            yield checkpoint
+
+    source = open_source(MODEL)
+    coming = queue()
+    with CheckpointStream(source, coming, ahead=1) as one, CheckpointStream(source, coming, ahead=0) as other:
+        first, second = iter(one), iter(other)
+        next(first)
+        wait_until(lambda: len(asked) == 2)
+        assert next(second).checkpoint.revision == "step2"
+        time.sleep(0.1)
+        assert asked == ["step0", "step1", "step2"]
+        rest = [arrival.checkpoint.revision for arrival in (*second, *first)]
+    assert sorted(rest) == ["step1", "step3", "step4"]
+    assert not blobs()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_what_was_in_the_cache_before_is_not_touched(served: FakeHub, revisions: dict[str, Path]) -> None:

@@ -7,10 +7,11 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -72,7 +73,7 @@ class CheckpointStream:
     def __init__(
         self,
         source: CheckpointSource,
-        checkpoints: Sequence[Checkpoint],
+        checkpoints: Iterable[Checkpoint],
         *,
         budget: int | None = None,
         ahead: int = 1,
@@ -83,15 +84,16 @@ class CheckpointStream:
 
         Args:
             source: Where the checkpoints come from.
-            checkpoints: Which, in which order.
+            checkpoints: Which, in which order. The fetching thread asks for the next one when it may be fetched, so that several
+                streams can share the checkpoints of a queue.
             budget: Bytes that may lie on the disk of what the stream brings, half files included; None is what the disk has.
             ahead: How many checkpoints are fetched before their turn.
             keep: Whether what was brought stays in the cache.
             patience: Seconds before each further attempt.
         """
-        self._series, self._order = source, tuple(checkpoints)
+        self._series, self._coming = source, iter(checkpoints)
         self._fetcher = (
-            _Fetcher(source, self._order, budget=budget, ahead=ahead, keep=keep, patience=tuple(patience))
+            _Fetcher(source, self._coming, budget=budget, ahead=ahead, keep=keep, patience=tuple(patience))
             if isinstance(source, HubSource)
             else None
         )
@@ -109,7 +111,7 @@ class CheckpointStream:
 
     @property
     def states(self) -> Mapping[str, State]:
-        """Where each checkpoint stands, by its key; empty where nothing is to be fetched."""
+        """Where each checkpoint that was asked for stands, by its key; empty where nothing is to be fetched."""
         return self._fetcher.states if self._fetcher is not None else {}
 
     @property
@@ -124,11 +126,14 @@ class CheckpointStream:
             ConfigError: a checkpoint is larger than the budget.
         """
         if self._fetcher is None:
-            yield from (Arrival(checkpoint=one, series=self._series) for one in self._order)
+            yield from (Arrival(checkpoint=one, series=self._series) for one in self._coming)
             return
         try:
-            for place in range(len(self._order)):
-                yield self._fetcher.arrival(place)
+            for place in count():
+                arrival = self._fetcher.arrival(place)
+                if arrival is None:
+                    return
+                yield arrival
                 self._fetcher.let_go(place)
         finally:
             self.close()
@@ -144,20 +149,21 @@ class _Fetcher:
     def __init__(
         self,
         source: HubSource,
-        order: tuple[Checkpoint, ...],
+        coming: Iterator[Checkpoint],
         *,
         budget: int | None,
         ahead: int,
         keep: bool,
         patience: tuple[float, ...],
     ) -> None:
-        self._source, self._order, self._ahead, self._keep, self._patience = source, order, ahead, keep, patience
+        self._source, self._coming, self._ahead, self._keep, self._patience = source, coming, ahead, keep, patience
         self._shelf = Shelf.of(source.name)
         self._budget = budget
         self._holdings: Holdings | None = None
         self._changed = threading.Condition()
-        self._states = [State.WANTED] * len(order)
-        self._commits = [one.commit for one in order]
+        self._order: list[Checkpoint] = []
+        self._states: list[State] = []
+        self._commits: list[str] = []
         self._arrivals: dict[int, Arrival] = {}
         self._asked = -1
         self._closed = False
@@ -174,8 +180,8 @@ class _Fetcher:
         with self._changed:
             return self._holdings.held if self._holdings is not None else 0
 
-    def arrival(self, place: int) -> Arrival:
-        """Wait until the checkpoint is here or has failed."""
+    def arrival(self, place: int) -> Arrival | None:
+        """Wait until the checkpoint is here or has failed; None where no more is coming."""
         with self._changed:
             self._start()
             self._asked = place
@@ -183,7 +189,8 @@ class _Fetcher:
             while place not in self._arrivals and not self._is_over():
                 self._changed.wait()
             if place not in self._arrivals:
-                self._raise_what_happened()
+                self._require_the_end()
+                return None
             if self._states[place] is State.READY:
                 self._move(place, State.IN_USE)
             return self._arrivals[place]
@@ -222,28 +229,40 @@ class _Fetcher:
     def _is_over(self) -> bool:
         return self._closed or (self._work is not None and self._work.done())
 
-    def _raise_what_happened(self) -> None:
+    def _require_the_end(self) -> None:
+        """Raise whatever the thread ended with, or that it was stopped; nothing where it came to the end."""
         if self._work is not None and self._work.done() and not self._work.cancelled():
             self._work.result()
-        raise CheckpointError(f"{self._source.name}: this stream was closed while a checkpoint was waited for")
+        if self._closed:
+            raise CheckpointError(f"{self._source.name}: this stream was closed while a checkpoint was waited for")
 
     def _fetch_all(self) -> None:
         """The thread's work: one checkpoint after the other, never further ahead than is asked for."""
         with contextlib.suppress(_Closed):
-            for place, checkpoint in enumerate(self._order):
+            for place in count():
                 self._wait_for(partial(self._is_asked_for, place))
-                try:
-                    folder = self._brought(place, checkpoint)
-                except CheckpointError as error:
-                    self._fail(place, error)
-                except ConfigError as error:
-                    # A budget that is too small for the first checkpoint is too small for the series.
-                    if not self._arrivals:
-                        raise
-                    self._fail(place, CheckpointError(str(error)))
-                else:
-                    arrival = Arrival(checkpoint=checkpoint, series=self._source, folder=folder)
-                    self._arrive(place, arrival, State.READY)
+                checkpoint = next(self._coming, None)
+                if checkpoint is None:
+                    return
+                with self._changed:
+                    self._order.append(checkpoint)
+                    self._states.append(State.WANTED)
+                    self._commits.append(checkpoint.commit)
+                self._attend(place, checkpoint)
+
+    def _attend(self, place: int, checkpoint: Checkpoint) -> None:
+        """Fetch one checkpoint; it arrives, or its error does."""
+        try:
+            folder = self._brought(place, checkpoint)
+        except CheckpointError as error:
+            self._fail(place, error)
+        except ConfigError as error:
+            # A budget that is too small for the first checkpoint is too small for the series.
+            if not self._arrivals:
+                raise
+            self._fail(place, CheckpointError(str(error)))
+        else:
+            self._arrive(place, Arrival(checkpoint=checkpoint, series=self._source, folder=folder), State.READY)
 
     def _is_asked_for(self, place: int) -> bool:
         return place <= self._asked + self._ahead
