@@ -12,18 +12,22 @@ from typing import Any
 import fsspec
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from tests.report.tables import Shape, rows, write_run
 from tests.runs.test_ledger import STUDY, row, unit
+from trustrace.cli.app import app
 from trustrace.core.errors import MissingExtraError, RunError
 from trustrace.runs.ledger import Ledger
-from trustrace.runs.remote import Mirror, placed
+from trustrace.runs.remote import Mirror, at_hand, glimpsed, placed
+from trustrace.studies.status import read_status
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """A server on this machine that speaks S3, and a bucket of it."""
     server_of = pytest.importorskip(
-        "moto.server", reason="a local S3 needs moto, flask, flask-cors: pip install 'moto[s3]' flask flask-cors"
+        "moto.server", reason="a local S3 needs moto, flask, flask-cors: pip install 'trustrace[dev]'"
     )
     pytest.importorskip("s3fs", reason="S3 needs s3fs: pip install 'trustrace[s3]'")
     server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
@@ -217,3 +221,107 @@ def test_a_folder_is_a_folder_and_a_url_always_has_the_same_one(
     assert folder != placed("s3://bucket/two")[0]
     assert folder.is_relative_to(tmp_path)
     assert json.dumps(folder.name).isascii()
+
+
+def known_as(url: str, folder: Path) -> str:
+    """Make all of `folder` lie at `url`, as it would after a trace."""
+    system, root = fsspec.core.url_to_fs(url)
+    for name, content in here(folder).items():
+        system.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
+        system.pipe_file(f"{root}/{name}", content)
+    return url
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_status_of_a_url_is_that_of_the_run_and_takes_no_more_than_records(tmp_path: Path, url: str) -> None:
+    planned = [{"unit": unit(number).folder, "name": unit(number).name} for number in (1, 2, 3)]
+    with opened(tmp_path / "here", url) as ledger:
+        ledger.write("plan.json", planned)
+        ledger.finish(unit(1), [row(0.1)], seconds=60.0)
+        ledger.fail(unit(2), ValueError("no luck"))
+        assert read_status(glimpsed(url)) == read_status(tmp_path / "here")
+        ledger.finish(unit(2), [row(0.2)], seconds=30.0)
+        state = read_status(glimpsed(url))
+    assert (state.finished, state.total, state.failures, state.seconds_left) == (2, 3, (), 45.0)
+    assert state == read_status(tmp_path / "here")
+    assert {path.name for path in glimpsed(url).glob("units/*/*")} == {"record.json"}
+    # What was looked at is no run: a trace to that URL would otherwise take a unit without rows for finished.
+    assert not placed(url)[0].exists()
+
+
+def test_records_that_were_seen_before_are_not_fetched_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, fetched = f"memory://{uuid.uuid4().hex}/run", []
+    with opened(cache / "here", url) as ledger:
+        ledger.write("plan.json", [{"unit": unit(number).folder, "name": unit(number).name} for number in (1, 2)])
+        ledger.finish(unit(1), [row(0.1)], seconds=1.0)
+        glimpsed(url)
+        ledger.finish(unit(2), [row(0.2)], seconds=1.0)
+        system = fsspec.filesystem("memory")
+        usual = type(system).get_file
+
+        def get_file(self: Any, there: str, here: str, **options: Any) -> None:
+            fetched.append(there.partition("/run/")[2])
+            usual(self, there, here, **options)
+
+        monkeypatch.setattr(type(system), "get_file", get_file)
+        glimpsed(url)
+    assert fetched == ["plan.json", "study.json", f"units/{unit(2).folder}/record.json"]
+
+
+def test_the_commands_read_a_url(tmp_path: Path, cache: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trustrace.report.page.write_figures", lambda trace, folder: ())
+    traced = write_run(tmp_path / "traced", rows(Shape(datasets=("reliability/defined",), n_checkpoints=3)))
+    (traced / "plan.json").write_text(json.dumps([{"unit": unit(1).folder, "name": unit(1).name}]))
+    url = known_as(f"{s3}/{uuid.uuid4().hex}/run", traced)
+    answer = CliRunner().invoke(app, ["status", url])
+    assert "0 of 1 units finished" in answer.output, answer.output
+    answer = CliRunner().invoke(app, ["report", url])
+    page = placed(url)[0] / "report" / "index.html"
+    assert answer.output.replace("\n", "").endswith(f"report: {page}"), answer.output
+    assert page.is_relative_to(cache)
+    answer = CliRunner().invoke(app, ["report", url, "--out", str(tmp_path / "mine")])
+    assert (tmp_path / "mine" / "index.html").read_bytes() == page.read_bytes(), answer.output
+    # The trace itself may go on in that folder.
+    with Ledger.open(placed(url)[0], study=json.loads((traced / "study.json").read_text()), mirror=Mirror(url)):
+        pass
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_report_fetches_whole_units_and_only_those_that_hold_more_than_rows(tmp_path: Path) -> None:
+    url = f"memory://{uuid.uuid4().hex}/run"
+    with opened(tmp_path / "here", url) as ledger:
+        ledger.finish(unit(1), [row(0.1)], seconds=1.0)
+        ledger.finish(unit(2), [row(0.2)], seconds=1.0, files={"trajectories.json": b"{}"})
+        ledger.collect([unit(1), unit(2)])
+        # A report that was written before the run went on is no longer true.
+        folder = at_hand(url)
+        ledger.write("manifest.json", {"rows": 2})
+    assert at_hand(url) == folder == placed(url)[0]
+    kept = here(tmp_path / "here")
+    assert here(folder) == {name: kept[name] for name in kept if unit(1).folder not in name}
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_place_without_a_run_or_with_another_one_than_here_is_one_clear_error(url: str) -> None:
+    for look in (glimpsed, at_hand):
+        with pytest.raises(RunError, match=r"no run here \(study\.json is missing\)"):
+            look(url)
+        assert not placed(url)[0].exists()
+    system, root = fsspec.core.url_to_fs(url)
+    for seed in (0, 1):
+        system.makedirs(root, exist_ok=True)
+        system.pipe_file(f"{root}/study.json", json.dumps(STUDY | {"seed": seed}).encode())
+        if seed == 0:
+            at_hand(url)
+    with pytest.raises(RunError, match="holds another study than"):
+        at_hand(url)
+
+
+def test_a_folder_is_looked_at_where_it_is(tmp_path: Path) -> None:
+    assert glimpsed(str(tmp_path)) == at_hand(str(tmp_path)) == tmp_path

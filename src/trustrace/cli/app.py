@@ -20,6 +20,7 @@ from trustrace.cli.options import (
     PositionName,
     ProtocolName,
     Revision,
+    RunOrUrl,
     Seed,
     Sites,
     StudyProtocol,
@@ -237,12 +238,13 @@ def plan(
 
 
 @app.command()
-def status(run: Path) -> None:
+def status(run: RunOrUrl) -> None:
     """Say how far RUN is; ask from any shell, while it runs or after."""
     from trustrace.cli.view import say, show_table
+    from trustrace.runs.remote import glimpsed
     from trustrace.studies.status import read_status
 
-    state = read_status(run)
+    state = read_status(glimpsed(run))
     left = "unknown" if state.seconds_left is None else f"{state.seconds_left / 60:.1f} minutes"
     say(
         f"{state.name}: {state.finished} of {state.total} units finished, {len(state.failures)} failed; time left: {left}"
@@ -254,13 +256,15 @@ def status(run: Path) -> None:
 
 @app.command()
 def report(
-    run: Path, out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to; inside RUN by default.")] = None
+    run: RunOrUrl,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to; inside RUN by default.")] = None,
 ) -> None:
     """Write one self-contained HTML page and paper-ready figures from the table of RUN."""
     from trustrace.cli.view import say
     from trustrace.report.page import write_report
+    from trustrace.runs.remote import at_hand
 
-    say(f"report: {write_report(run, out=out)}")
+    say(f"report: {write_report(at_hand(run), out=out)}")
 
 
 @app.command()

@@ -3,22 +3,33 @@
 The URL holds the same files as the folder. A unit is sent when it is finished, ``record.json`` last; one without its record is not there.
 Processes on different machines that divide a run share it through the URL alone, where nothing can be locked: that no two of them do the
 same share is up to whoever starts them. If it happens all the same, both send the same rows.
+
+Who only wants to look fetches what that takes: :func:`glimpsed` says how far a run is, :func:`at_hand` has what a report is drawn from.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 from trustrace.core.errors import MissingExtraError, RunError
 from trustrace.runs.files import publishing, replacing
+from trustrace.runs.reading import Planned, read_document
 
 RECORD = "record.json"
+_OF_A_RUN = (".json", ".parquet", ".csv")
+"""How the names of files end that a run keeps beside its units."""
+_DOCUMENTS = (".json", ".jsonl")
+_WAYS_OUT = {
+    "read": "look at the address and at your access to it; the same command tries again",
+    "written": "what is finished is kept here, and the same command sends it",
+}
 _SAFE = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9._@+-]*")
 _SECRET = re.compile(r"(?<=://)[^/@]*@")
 """A user and a password in a URL."""
@@ -37,6 +48,35 @@ def placed(out: str) -> tuple[Path, "Mirror | None"]:
 
     mirror = Mirror(out)
     return mirror.folder_in(Path(pooch.os_cache("trustrace")) / "runs"), mirror
+
+
+def glimpsed(place: str) -> Path:
+    """A folder that says how far the run at `place` is: itself, or where what tells it was fetched from a URL.
+
+    Fetched are what lies beside the units, failures and the records of finished units; records that were fetched before are not again.
+    The folder holds no run that could go on.
+
+    Raises:
+        RunError: the URL holds no run, or cannot be reached.
+    """
+    folder, mirror = placed(place)
+    if mirror is None:
+        return folder
+    beside = folder.with_name(f"{folder.name}.status")
+    mirror.glimpse(beside)
+    return beside
+
+
+def at_hand(place: str) -> Path:
+    """The folder of the run at `place` with all that a report is drawn from: itself, or where a run to that URL works.
+
+    Raises:
+        RunError: the URL holds no run, or not the one of the folder here, or cannot be reached.
+    """
+    folder, mirror = placed(place)
+    if mirror is not None:
+        mirror.bring_shown(folder)
+    return folder
 
 
 @dataclass(frozen=True)
@@ -66,11 +106,18 @@ class Mirror:
         for unit in sorted(path.name for path in (folder / "units").glob("[!.]*") if path.name not in there):
             self.send_unit(folder / "units" / unit)
 
-    def bring(self, folder: Path, *, owner: str = "") -> set[str]:
-        """Fetch finished units that `folder` has not; the names of all that the URL has."""
+    def bring(self, folder: Path, *, owner: str = "", wanted: Callable[[Sequence[str]], bool] = bool) -> set[str]:
+        """Fetch finished units that `folder` has not; the names of all that the URL has.
+
+        Args:
+            folder: The run folder.
+            owner: Whose the scratch is.
+            wanted: Whether a unit that has these files is; all of them by default.
+        """
         files = self._units()
         finished = set(files)
-        for name in sorted(name for name in finished if not (folder / "units" / name).exists()):
+        absent = (name for name in finished if wanted(files[name]) and not (folder / "units" / name).exists())
+        for name in sorted(absent):
             with publishing(folder / "units" / name, owner=owner) as scratch, self._explained("read"):
                 for file in filter(_SAFE.fullmatch, files[name]):
                     self._system.get_file(self._at(f"units/{name}/{file}"), str(scratch / file))
@@ -82,14 +129,79 @@ class Mirror:
 
     def bring_failures(self, folder: Path, *, owner: str = "") -> None:
         """Fetch what is said at the URL of units that failed elsewhere."""
-        with self._explained("read"):
-            found = self._found("failures")
-        for name in sorted(name for name in found if _SAFE.fullmatch(name) and name.endswith(".json")):
+        for name in self._documents("failures"):
             unit, path = name.removesuffix(".json"), folder / "failures" / name
             if path.exists() or (folder / "units" / unit).exists():
                 continue
             with replacing(path, owner=owner) as scratch, self._explained("read"):
                 self._system.get_file(self._at(f"failures/{name}"), str(scratch))
+
+    def glimpse(self, folder: Path) -> None:
+        """Fetch into `folder` what says how far the run is; a unit of it is its record alone.
+
+        Raises:
+            RunError: the URL holds no run, or cannot be reached.
+        """
+        self._fetch(self._beside(), folder)
+        failures = {f"failures/{name}" for name in self._documents("failures")}
+        self._fetch(failures, folder)
+        for path in (folder / "failures").glob("*.json"):
+            if f"failures/{path.name}" not in failures:
+                path.unlink(missing_ok=True)
+        plan = folder / "plan.json"
+        planned = {one["unit"] for one in read_document(plan, list[Planned])} if plan.is_file() else set()
+        records = (f"units/{name}/{RECORD}" for name in self.units() & planned)
+        self._fetch((name for name in records if not (folder / name).exists()), folder)
+
+    def bring_shown(self, folder: Path) -> None:
+        """Fetch into the run folder `folder` what a report is drawn from: what lies beside the units, and those that hold more than rows.
+
+        Raises:
+            RunError: the URL holds no run, or not that of `folder`, or cannot be reached.
+        """
+        beside = self._beside()
+        here = folder / "study.json"
+        with self._explained("read"):
+            study = self._system.cat_file(self._at("study.json"))
+        if here.exists() and _content(study) != _content(here.read_bytes()):
+            raise RunError(f"{self.name} holds another study than {folder}, where runs to it work; remove that folder")
+        self._fetch(["study.json"], folder)
+        self._fetch((name for name in beside if name != "study.json"), folder)
+        self.bring(folder, wanted=_holds_documents)
+
+    def _beside(self) -> list[str]:
+        """The files of the run that lie beside its units.
+
+        Raises:
+            RunError: the URL holds no run.
+        """
+        with self._explained("read"):
+            held = self._found("")
+        if "study.json" not in held:
+            raise RunError(
+                f"{self.name}: no run here (study.json is missing); give the URL that `trustrace trace --out` had"
+            )
+        return sorted(name for name in held if _SAFE.fullmatch(name) and name.endswith(_OF_A_RUN))
+
+    def _documents(self, name: str) -> list[str]:
+        with self._explained("read"):
+            found = self._found(name)
+        return sorted(one for one in found if _SAFE.fullmatch(one) and one.endswith(".json"))
+
+    def _fetch(self, names: Iterable[str], folder: Path) -> None:
+        """Fetch files of the run into `folder`, many at a time where the file system can; each is there whole or not at all."""
+        wanted = sorted(names)
+        if not wanted:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        # Beside the folder: what looks unfinished inside it may be swept away by a run that starts.
+        with TemporaryDirectory(dir=folder.parent) as scratch:
+            fetched = [Path(scratch, str(place)) for place in range(len(wanted))]
+            with self._explained("read"):
+                self._system.get([self._at(name) for name in wanted], [str(path) for path in fetched])
+            for path, name in zip(fetched, wanted, strict=True):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                path.replace(folder / name)
 
     def send_unit(self, unit: Path) -> None:
         """Send the folder of a finished unit, its record last."""
@@ -165,13 +277,13 @@ class Mirror:
         except ImportError as error:
             if scheme in ("s3", "s3a"):
                 raise MissingExtraError.of("s3fs", extra="s3", purpose=f"a run at {scheme}://") from None
-            raise RunError(f"--out {self.name}: {error}") from None
+            raise RunError(f"{self.name}: {error}") from None
         except ValueError as error:
-            raise RunError(f"--out {self.name}: {error}; expected a folder, or a URL that fsspec knows") from None
+            raise RunError(f"{self.name}: {error}; expected a folder, or a URL that fsspec knows") from None
         return system, root.rstrip("/")
 
     @contextmanager
-    def _explained(self, done: str) -> Iterator[None]:
+    def _explained(self, done: Literal["read", "written"]) -> Iterator[None]:
         """Turn whatever a file system says into one sentence; each of them has errors of its own."""
         try:
             yield
@@ -179,9 +291,12 @@ class Mirror:
             raise
         except Exception as error:
             said = _SECRET.sub("", str(error)) or type(error).__name__
-            raise RunError(
-                f"{self.name} could not be {done}: {said}; what is finished is kept here, and the same command sends it"
-            ) from error
+            raise RunError(f"{self.name} could not be {done}: {said}; {_WAYS_OUT[done]}") from error
+
+
+def _holds_documents(files: Sequence[str]) -> bool:
+    """Whether a unit of these `files` holds more than rows, which are in the table of all."""
+    return any(file.endswith(_DOCUMENTS) and file != RECORD for file in files)
 
 
 def _content(text: bytes) -> Any:
