@@ -1,6 +1,7 @@
 """A trace of a suite on a hub that is larger than the disk: the same table, each model loaded once, the budget never exceeded."""
 
 import random
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,10 @@ from trustrace.core.errors import ConfigError, RunError
 from trustrace.models import tiny
 from trustrace.studies import planning
 from trustrace.studies.config import TraceConfig
-from trustrace.studies.planning import Subject, plan_trace
+from trustrace.studies.planning import plan_trace
 from trustrace.studies.settings import Settings
-from trustrace.studies.streaming import ordered
+from trustrace.studies.sharding import Shard
+from trustrace.studies.streaming import Visit, ordered
 from trustrace.studies.trace import run_trace
 
 MODEL = "somebody/model"
@@ -124,6 +126,37 @@ def test_a_trace_that_is_stopped_has_seen_both_ends(hub: FakeHub, tmp_path: Path
     assert not [one for one in hub.downloads("model.safetensors")[before:] if commit_of("step0") in one]
 
 
+def test_what_all_are_compared_with_is_read_once_and_not_fetched_again(
+    hub: FakeHub, loads: Counter[str], tmp_path: Path
+) -> None:
+    """A trace that goes on after the last checkpoint, and the shards of one that is divided."""
+    asked, settings = study(tmp_path), Settings(device="cpu", disk_budget=10**7)
+
+    def stop(done: int, total: int, what: str) -> None:
+        if (what, done) == ("units", 6):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_trace(asked, out=tmp_path / "run", settings=settings, progress=stop)
+    assert list(loads) == ["step16", "step0"]
+    for number in (1, 2):
+        run_trace(asked, out=tmp_path / "run", settings=settings, shard=Shard(number=number, count=2))
+    assert loads["step16"] == 1
+    assert len([one for one in hub.downloads("model.safetensors") if commit_of("step16") in one]) == 1
+    run_trace(asked, out=tmp_path / "whole", settings=settings)
+    assert table(tmp_path / "run") == table(tmp_path / "whole")
+
+
+def test_damaged_inputs_are_named(hub: FakeHub, tmp_path: Path) -> None:
+    asked = study(tmp_path, checkpoints={"source": MODEL, "select": ["step1", "step16"]})
+    run_trace(asked, out=tmp_path / "run", settings=Settings(device="cpu"))
+    for path in (tmp_path / "run" / "units").glob("inputs-*/inputs.safetensors"):
+        path.write_bytes(path.read_bytes()[:-9])
+    shutil.rmtree(next((tmp_path / "run" / "units").glob("trace-*step1-*")))
+    with pytest.raises(RunError, match=r"inputs\.safetensors holds no inputs"):
+        run_trace(asked, out=tmp_path / "run", settings=Settings(device="cpu"))
+
+
 def test_one_checkpoint_that_cannot_be_fetched_fails_alone(hub: FakeHub, tmp_path: Path) -> None:
     hub.faults.append(Fault(requests=f"GET */{commit_of('step2')}/model.safetensors", status=403))
     with pytest.raises(RunError, match=r"2 units failed.*\n.*step2/one.*could not be fetched"):
@@ -150,8 +183,8 @@ def test_what_is_not_kept_is_let_go_and_what_is_kept_stays(hub: FakeHub, tmp_pat
 def test_the_order_begins_with_the_last_where_all_are_compared_with_it(hub: FakeHub, tmp_path: Path) -> None:
     plan = plan_trace(study(tmp_path), settings=Settings(device="cpu"))
 
-    def names(subjects: tuple[Subject, ...]) -> list[str]:
-        return [subject.checkpoint.revision for subject in subjects]
+    def names(visits: tuple[Visit, ...]) -> list[str]:
+        return [subject.checkpoint.revision for visit in visits for subject in visit.subjects]
 
     everyone = {subject.checkpoint.key for subject in plan.subjects}
     coarse = ordered(plan.subjects, waiting=everyone, last=None, order="coarse")

@@ -73,6 +73,7 @@ class Ledger:
         with claimed(folder, study, share=share):
             if mirror is not None:
                 mirror.meet(folder, owner=share)
+                mirror.bring_failures(folder, owner=share)
             yield cls(folder, share=share, known=_published(folder / "units"), mirror=mirror)
 
     def is_finished(self, unit: Unit) -> bool:
@@ -183,10 +184,14 @@ class Ledger:
     def concluding(self) -> Iterator[None]:
         """While the body runs, no other share puts together what all have finished, on this machine and elsewhere."""
         with waiting_for(self.folder / f"{LOCK}-table"):
-            if self.mirror is not None:
-                self.known.update(self.mirror.bring(self.folder, owner=self.share))
-                self.mirror.bring_failures(self.folder, owner=self.share)
+            self.look_again()
             yield
+
+    def look_again(self) -> None:
+        """Fetch what others have finished elsewhere since this process looked."""
+        if self.mirror is not None:
+            self.known.update(self.mirror.bring(self.folder, owner=self.share))
+            self.mirror.bring_failures(self.folder, owner=self.share)
 
     def has_news(self) -> bool:
         """Whether units were finished on another machine since this one looked."""

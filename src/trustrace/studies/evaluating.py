@@ -31,7 +31,7 @@ from trustrace.studies.apart import asked_by, crosses_halves, made_of, require_u
 from trustrace.studies.judging import EndpointOptions
 from trustrace.studies.settings import Settings
 from trustrace.studies.task_facts import inputs_of, unsteered_by
-from trustrace.studies.trace import UNIT_ERRORS
+from trustrace.studies.tracing import UNIT_ERRORS
 from trustrace.studies.vectors import residual_norms
 from trustrace.studies.versions import PLAIN, Conventions, Version, rows_of, run_versions, samples_of
 

@@ -1,39 +1,131 @@
-"""The inputs of each dataset as the last checkpoint embeds them: what stands still while the model moves."""
+"""The inputs of each dataset as the last checkpoint embeds them: what stands still while the model moves.
 
+They are recorded in the run folder, one unit a dataset, so that the last checkpoint is loaded for them once, whoever measures the others.
+"""
+
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as as_bytes
+from torch import Tensor
 
 from trustrace.activations.capture import capture
 from trustrace.activations.encoding import encode
-from trustrace.core.errors import DataError
+from trustrace.core.errors import DataError, RunError
 from trustrace.core.statements import Statements
 from trustrace.measures.information.inputs import FixedInputs
 from trustrace.models.language_model import LanguageModel
-from trustrace.studies.config import TraceConfig
+from trustrace.runs.identity import Unit, code_version
+from trustrace.runs.ledger import Ledger
+from trustrace.studies.planning import Units
 from trustrace.studies.settings import Settings
 
+INPUTS = "inputs.safetensors"
+_READING = ("core", "datasets", "models", "activations")
 
-def fixed_inputs(
-    model: LanguageModel, datasets: Sequence[Statements], *, study: TraceConfig, settings: Settings, folder: Path
-) -> dict[str, FixedInputs]:
-    """The mean input embedding and the tokens of every statement, by dataset; embeddings are kept in `folder`.
 
-    A dataset that cannot be captured is left out: its own units say why when their turn comes.
+@dataclass(frozen=True, kw_only=True)
+class StandingInputs:
+    """The inputs of the datasets of one run, which are there when somebody has noted them.
+
+    Attributes:
+        plan: What is measured.
+        ledger: Where they are recorded.
+        settings: Where work is done.
     """
-    found: dict[str, FixedInputs] = {}
-    for place, statements in enumerate(datasets):
-        try:
-            embedded = capture(
-                model,
-                statements.texts,
-                sites=("embed",),
-                position="mean",
-                batch_tokens=settings.batch_tokens,
-                truncation=study.truncation,
-                out=folder / f"inputs_{place}.safetensors",
-            )
-            tokens = [one.ids for one in encode(model, statements.texts, truncation=study.truncation)]
-        except DataError:
-            continue
-        found[statements.name] = FixedInputs(embedding=embedded.values("embed"), tokens=tokens)
-    return found
+
+    plan: Units
+    ledger: Ledger
+    settings: Settings
+    _read: dict[str, FixedInputs | None] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def are_needed(self) -> bool:
+        """Whether the study asks for a number that they enter."""
+        return self.plan.study.information is not None and "rigorous" in self.plan.study.protocols
+
+    def missing(self, datasets: Sequence[Statements]) -> list[Statements]:
+        """Those of `datasets` whose inputs have to be noted first."""
+        return [one for one in datasets if self.are_needed and not self.ledger.is_finished(self._unit(one))]
+
+    def note(self, last: LanguageModel, datasets: Sequence[Statements]) -> None:
+        """Record what of `datasets` is missing, as the `last` checkpoint reads it.
+
+        A dataset that cannot be captured is left out: its own units say why when their turn comes.
+        """
+        for statements in self.missing(datasets):
+            started = time.perf_counter()
+            try:
+                with self.ledger.scratch() as folder:
+                    content = self._as_file(last, statements, folder)
+            except DataError:
+                continue
+            seconds = time.perf_counter() - started
+            self.ledger.finish(self._unit(statements), [], seconds=seconds, files={INPUTS: content})
+
+    def of(self, statements: Statements) -> FixedInputs | None:
+        """The inputs of one dataset; None where they are not needed, or could not be captured.
+
+        Raises:
+            RunError: their file is damaged.
+        """
+        if self.are_needed and statements.name not in self._read:
+            self._read[statements.name] = self._found(self._unit(statements))
+        return self._read.get(statements.name)
+
+    def _found(self, unit: Unit) -> FixedInputs | None:
+        if not self.ledger.is_finished(unit):
+            # Another machine may have noted them since this process looked.
+            self.ledger.look_again()
+        return _from_file(self.ledger.file_of(unit, INPUTS)) if self.ledger.is_finished(unit) else None
+
+    def _unit(self, statements: Statements) -> Unit:
+        last, study = self.plan.last.checkpoint, self.plan.study
+        inputs = {
+            "last": [last.key, last.commit],
+            "statements": statements.texts_fingerprint,
+            "dtype": study.dtype,
+            "truncation": study.truncation,
+            "code": code_version(*_READING),
+        }
+        return Unit(step="inputs", name=f"{last.key}/{statements.name}", inputs=inputs)
+
+    def _as_file(self, model: LanguageModel, statements: Statements, folder: Path) -> bytes:
+        """The mean input embedding of every statement, and its tokens, one statement's after the other's."""
+        truncation = self.plan.study.truncation
+        embedded = capture(
+            model,
+            statements.texts,
+            sites=("embed",),
+            position="mean",
+            batch_tokens=self.settings.batch_tokens,
+            truncation=truncation,
+            out=folder / "embed.safetensors",
+        )
+        tokens = [one.ids for one in encode(model, statements.texts, truncation=truncation)]
+        tensors = {
+            "embedding": embedded.values("embed").contiguous(),
+            "tokens": torch.tensor([token for row in tokens for token in row]),
+            "lengths": torch.tensor([len(row) for row in tokens]),
+        }
+        return bytes(as_bytes(tensors))
+
+
+def _from_file(path: Path) -> FixedInputs:
+    try:
+        held = read_tensors(path.read_bytes())
+        embedding, rows = held["embedding"], _rows(held["tokens"], held["lengths"])
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise RunError(
+            f"{path} holds no inputs ({error}); remove its folder, and the same command makes it anew"
+        ) from error
+    return FixedInputs(embedding=embedding, tokens=rows)
+
+
+def _rows(tokens: Tensor, lengths: Tensor) -> list[list[int]]:
+    return [row.tolist() for row in torch.split(tokens, lengths.tolist())]

@@ -41,7 +41,7 @@ from trustrace.runs.table import read_table, write_table
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.planning import MEASURING, Plan, Subject, plan_trace
 from trustrace.studies.settings import Settings
-from trustrace.studies.trace import UNIT_ERRORS
+from trustrace.studies.tracing import UNIT_ERRORS
 
 TABLE = "dynamics.parquet"
 TRANSFERS = "transfer.csv"
@@ -121,6 +121,7 @@ def run_dynamics(
         DiskFullError: the activations of all checkpoints do not fit on the disk.
     """
     study = _study(run)
+    settings.require_device()
     plan = plan_trace(study, settings=settings)
     with Ledger.open(run, study=study.model_dump(mode="json")) as ledger:
         work = _Comparison(

@@ -117,7 +117,6 @@ def plan_trace(study: TraceConfig, *, settings: Settings) -> Plan:
         ModelError: the source holds no such checkpoints.
     """
     datasets = load_all(study.datasets, settings=settings, seed=study.seed)
-    settings.require_device()
     source = open_source(study.checkpoints.source, keep_downloads=not settings.lets_go)
     chosen = [pinned(source, checkpoint) for checkpoint in select(source.checkpoints(), study.checkpoints.how())]
     fresh = [_fresh(source, chosen[0], study, settings, seed=seed) for seed in study.random_init_seeds]

@@ -1,21 +1,43 @@
 """The models of a trace in turn: in which order they are measured, each with the place that holds its files while it is its turn."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
+from trustrace.core.checkpoints import Checkpoint
 from trustrace.models.ordering import coarse_first
 from trustrace.models.sources import CheckpointSource
 from trustrace.models.stream import CheckpointStream
 from trustrace.studies.planning import Plan, Subject
 from trustrace.studies.settings import Order, Settings
 
-Turn = tuple[Subject, CheckpointSource]
-"""A model, and where to load it from."""
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """What is measured while the files of one checkpoint are here.
+
+    Attributes:
+        checkpoint: The one whose files are brought; None where nothing has to be.
+        subjects: The models that are measured then, one after the other.
+    """
+
+    checkpoint: Checkpoint | None
+    subjects: tuple[Subject, ...]
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other visits of a trace."""
+        return self.checkpoint.key if self.checkpoint else "fresh"
+
+
+Turn = tuple[Visit, CheckpointSource]
+"""A visit, and where to load its models from."""
 
 
 def ordered(
     subjects: Sequence[Subject], *, waiting: Collection[str], last: Subject | None, order: Order
-) -> tuple[Subject, ...]:
+) -> tuple[Visit, ...]:
     """The order in which models are measured.
 
     Args:
@@ -25,33 +47,49 @@ def ordered(
         order: Of the trained ones; what is finished has its place in it, so that a run which goes on refines what it has.
 
     Returns:
-        Those that are waiting, and `last`. Models with fresh weights follow the first checkpoint of the series where it is among them,
-        since they take its architecture, and otherwise begin, but for `last`.
+        Those that are waiting, and `last`. Models with fresh weights belong to the visit of the first checkpoint of the series where there
+        is one, since they take its architecture; otherwise they begin, but for `last`.
     """
     trained = {subject.checkpoint: subject for subject in subjects if subject.role == "measured"}
-    fresh = [one for one in subjects if one.role == "floor" and one.checkpoint.key in waiting]
+    fresh = tuple(one for one in subjects if one.role == "floor" and one.checkpoint.key in waiting)
     in_order = [trained[one] for one in (coarse_first(tuple(trained)) if order == "coarse" else trained)]
     queue = [one for one in in_order if one is last or one.checkpoint.key in waiting]
     queue.sort(key=lambda subject: subject is not last)
-    first = next((place for place, one in enumerate(queue, start=1) if one.checkpoint == min(trained)), int(bool(last)))
-    return (*queue[:first], *fresh, *queue[first:])
+    visits = [Visit(checkpoint=one.checkpoint, subjects=(one,)) for one in queue]
+    host = next((place for place, one in enumerate(queue) if one.checkpoint == min(trained)), None)
+    if host is not None:
+        visits[host] = replace(visits[host], subjects=(*visits[host].subjects, *fresh))
+    elif fresh:
+        visits.insert(int(bool(last)), Visit(checkpoint=None, subjects=fresh))
+    return tuple(visits)
 
 
 @contextmanager
-def in_turn(plan: Plan, queue: Sequence[Subject], *, settings: Settings) -> Iterator[Iterator[Turn]]:
-    """The models of `queue` one after the other; while one is measured the next ones are fetched, within the budget of the disk."""
-    wanted = [subject.checkpoint for subject in queue if subject.role == "measured"]
+def in_turn(plan: Plan, visits: Iterable[Visit], *, settings: Settings) -> Iterator[Iterator[Turn]]:
+    """The `visits` one after the other; while one is made, files for the next ones are fetched, within the budget of the disk.
+
+    The next visit is asked for when its files may be fetched.
+    """
+    known: deque[Visit] = deque()
+
+    def wanted() -> Iterator[Checkpoint]:
+        for visit in visits:
+            known.append(visit)
+            if visit.checkpoint is not None:
+                yield visit.checkpoint
+
     stream = CheckpointStream(
-        plan.source, wanted, budget=settings.disk_budget, ahead=settings.ahead, keep=not settings.lets_go
+        plan.source, wanted(), budget=settings.disk_budget, ahead=settings.ahead, keep=not settings.lets_go
     )
     with stream:
-        yield _turns(queue, iter(stream), plan.source)
+        yield _turns(known, stream, plan.source)
 
 
-def _turns(queue: Sequence[Subject], arrivals: Iterator[CheckpointSource], series: CheckpointSource) -> Iterator[Turn]:
-    """A model with fresh weights takes its configuration from what is there at its turn, where that is what it imitates."""
-    here = series
-    for subject in queue:
-        if subject.role == "measured":
-            here = next(arrivals)
-        yield subject, here
+def _turns(known: deque[Visit], arrivals: Iterable[CheckpointSource], series: CheckpointSource) -> Iterator[Turn]:
+    """Arrivals come in the order of the visits that bring files; the others are made when they are met."""
+    for arrival in arrivals:
+        while known[0].checkpoint is None:
+            yield known.popleft(), series
+        yield known.popleft(), arrival
+    while known:
+        yield known.popleft(), series

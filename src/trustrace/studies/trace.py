@@ -1,74 +1,30 @@
 """Trace: every dataset, at every site, of every checkpoint."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trustrace.activations.capture import capture
-from trustrace.core.errors import DataError, MeasurementError, ModelError, RunError
+from trustrace.core.errors import RunError
 from trustrace.core.measurements import Measurement
 from trustrace.core.progress import Progress, silent
 from trustrace.core.statements import Statements
 from trustrace.datasets.audit import audit
 from trustrace.measures.floors import text_floors
-from trustrace.measures.information.inputs import FixedInputs
-from trustrace.measures.measure import measure
 from trustrace.models.integrity import Alarm
-from trustrace.models.language_model import LanguageModel
 from trustrace.runs.identity import Unit
 from trustrace.runs.ledger import Ledger
 from trustrace.runs.manifest import environment
 from trustrace.runs.remote import Mirror
 from trustrace.studies.config import TraceConfig
-from trustrace.studies.inputs import fixed_inputs
 from trustrace.studies.phases import course_units, judged, phases_unit
-from trustrace.studies.planning import Plan, Subject, Units, plan_trace
-from trustrace.studies.screening import note_weights, quarantined, told
+from trustrace.studies.planning import Subject, Units, plan_trace
+from trustrace.studies.screening import quarantined, told
 from trustrace.studies.settings import Settings
-from trustrace.studies.sharding import WHOLE, Shard, units_of
+from trustrace.studies.sharding import WHOLE, Shard
 from trustrace.studies.status import QUARANTINE
-from trustrace.studies.streaming import in_turn, ordered
-
-UNIT_ERRORS = (DataError, MeasurementError, ModelError)
-"""What may go wrong in one unit while the others go on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tracing:
-    """A trace at work: what to do, where the results go, who is told, and which part of it is done here."""
-
-    plan: Units
-    ledger: Ledger
-    settings: Settings
-    progress: Progress
-    shard: Shard = WHOLE
-    only_failed: bool = False
-
-    @cached_property
-    def own(self) -> Mapping[str, Unit]:
-        """The units that are done here, by their folders."""
-        units = units_of(self.plan, self.shard)
-        return {unit.folder: unit for unit in (self.ledger.failed(units) if self.only_failed else units)}
-
-    def attempt(self, unit: Unit, work: Callable[[], list[Measurement]]) -> None:
-        """Record what `work` measures as the answer of `unit`, or why it failed."""
-        started = time.perf_counter()
-        try:
-            rows = work()
-        except UNIT_ERRORS as error:
-            self.ledger.fail(unit, error)
-        else:
-            self.ledger.finish(unit, rows, seconds=time.perf_counter() - started)
-        self.tell()
-
-    def tell(self) -> None:
-        """Tell how many units are finished of those that are done here."""
-        units = self.own.values()
-        done = self.ledger.count_finished(units)
-        self.progress(done, len(units), "units" if done < len(units) else "units: nothing left to do")
+from trustrace.studies.tracing import Tracing
+from trustrace.studies.visiting import Listed, make_visits, open_visits
 
 
 def run_trace(
@@ -98,6 +54,7 @@ def run_trace(
     Raises:
         RunError: `out` belongs to another study, or units failed; what is finished is in the table all the same.
     """
+    settings.require_device()
     plan = plan_trace(study, settings=settings)
     started = time.monotonic()
     with Ledger.open(out, study=study.model_dump(mode="json"), share=shard.name, mirror=mirror) as ledger:
@@ -111,7 +68,7 @@ def run_trace(
             for statements in plan.datasets:
                 if plan.floors_unit(statements).folder in trace.own:
                     record_floors(trace, statements)
-            _record_subjects(trace, plan)
+            make_visits(trace, plan, Listed(open_visits(trace, plan)))
             with ledger.concluding():
                 record_phases(trace)
         finally:
@@ -123,39 +80,6 @@ def run_trace(
                 conclude(trace, started=started)
         _require_success(trace)
     return out / "measurements.parquet"
-
-
-def measure_statements(
-    model: LanguageModel, statements: Statements, *, study: TraceConfig, trace: Tracing, inputs: FixedInputs | None
-) -> list[Measurement]:
-    """Capture `statements` in `model` and measure them under every protocol; the activations are gone afterwards."""
-    with trace.ledger.scratch() as folder:
-        activations = capture(
-            model,
-            statements.texts,
-            sites=study.sites,
-            position=study.position,
-            batch_tokens=trace.settings.batch_tokens,
-            out=folder / "activations.safetensors",
-            fingerprint=statements.texts_fingerprint,
-            truncation=study.truncation,
-            progress=trace.progress,
-        )
-        device = trace.settings.torch_device()
-        measured = [
-            measure(
-                activations,
-                statements,
-                config=study.probing,
-                protocol=protocol,
-                seed=study.seed,
-                information=study.information,
-                inputs=inputs,
-                device=device,
-            )
-            for protocol in study.protocols
-        ]
-    return [row for rows in measured for row in rows]
 
 
 def record_floors(trace: Tracing, statements: Statements) -> None:
@@ -174,37 +98,6 @@ def record_floors(trace: Tracing, statements: Statements) -> None:
     trace.attempt(unit, floors)
 
 
-def _record_subjects(trace: Tracing, plan: Plan) -> None:
-    """Measure what is not finished, each model loaded once; the last checkpoint comes first where the inputs are read in it."""
-    pending = {subject.checkpoint.key: _pending(trace, subject) for subject in plan.subjects}
-    wanted = [one for one in plan.datasets if any(one is other for units in pending.values() for _, other in units)]
-    if not wanted:
-        return
-    last = plan.last if _needs_inputs(plan.study) else None
-    waiting = {key for key, units in pending.items() if units}
-    queue = ordered(plan.subjects, waiting=waiting, last=last, order=trace.settings.order)
-    inputs: Mapping[str, FixedInputs] = {}
-    with trace.ledger.scratch() as folder, in_turn(plan, queue, settings=trace.settings) as turns:
-        for subject, place in turns:
-            units = pending[subject.checkpoint.key]
-            try:
-                model = subject.load(place)
-                note_weights(trace.ledger, subject, model)
-                if subject is last:
-                    inputs = fixed_inputs(model, wanted, study=plan.study, settings=trace.settings, folder=folder)
-            except UNIT_ERRORS as error:
-                if subject is last:
-                    _fail(trace, [one for every in pending.values() for one in every], _explained(subject, error))
-                    return
-                _fail(trace, units, error)
-                continue
-            for unit, statements in units:
-                one = inputs.get(statements.name)
-                trace.attempt(unit, partial(_measured, trace, subject, model, statements, one))
-            # The next model is loaded when this one has left the memory.
-            del model
-
-
 def record_phases(trace: Tracing) -> None:
     """Judge the courses over training; a checkpoint that is missing leaves a gap in them, but what is not done here is waited for."""
     if (trace.shard != WHOLE or trace.only_failed) and _is_open_elsewhere(trace):
@@ -219,38 +112,6 @@ def _is_open_elsewhere(trace: Tracing) -> bool:
     """Whether there are units that neither are finished nor have failed, because they are others' to do."""
     unfinished = [unit for unit in trace.plan.units if not trace.ledger.is_finished(unit)]
     return len(unfinished) > len(trace.ledger.failures(unfinished))
-
-
-def _pending(trace: Tracing, subject: Subject) -> list[tuple[Unit, Statements]]:
-    units = [(trace.plan.trace_unit(subject, statements), statements) for statements in trace.plan.datasets]
-    return [
-        (unit, statements)
-        for unit, statements in units
-        if unit.folder in trace.own and not trace.ledger.is_finished(unit)
-    ]
-
-
-def _needs_inputs(study: TraceConfig) -> bool:
-    return study.information is not None and "rigorous" in study.protocols
-
-
-def _fail(trace: Tracing, units: Sequence[tuple[Unit, Statements]], error: Exception) -> None:
-    for unit, _ in units:
-        trace.ledger.fail(unit, error)
-
-
-def _explained(last: Subject, error: Exception) -> Exception:
-    return type(error)(
-        f"the inputs of every unit are read in the last checkpoint, {last.checkpoint.key}, which cannot be used: {error}; "
-        "mend it, leave it out of `select`, or set `information: null`"
-    )
-
-
-def _measured(
-    trace: Tracing, subject: Subject, model: LanguageModel, statements: Statements, inputs: FixedInputs | None
-) -> list[Measurement]:
-    rows = measure_statements(model, statements, study=trace.plan.study, trace=trace, inputs=inputs)
-    return [replace(row, role="floor") if subject.role == "floor" and row.role == "measured" else row for row in rows]
 
 
 def conclude(trace: Tracing, *, started: float) -> None:

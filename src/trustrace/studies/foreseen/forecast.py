@@ -70,6 +70,7 @@ def forecast(study: TraceConfig, *, run: Path | None, settings: Settings) -> For
     Raises:
         TrustraceError: whatever would stop the trace at its start stops its forecast.
     """
+    settings.require_device()
     plan = plan_trace(study, settings=settings)
     finished = {unit.identity for unit in plan.units if run is not None and Ledger(run).is_finished(unit)}
     waiting = {

@@ -45,7 +45,8 @@ from trustrace.studies.live.scalars import scalars_of
 from trustrace.studies.planning import Subject, Units
 from trustrace.studies.settings import Settings
 from trustrace.studies.statements import load_all
-from trustrace.studies.trace import Tracing, conclude, measure_statements, record_floors, record_phases
+from trustrace.studies.trace import conclude, record_floors, record_phases
+from trustrace.studies.tracing import Tracing, measure_statements
 from trustrace.training.trainer import WatchingCallback
 from trustrace.training.watching import Moment
 
@@ -180,7 +181,7 @@ class LiveTrace:
         model = self._model(moment, checkpoint)
         units = [tracing.plan.trace_unit(_subject(checkpoint), statements) for statements in pending]
         for unit, statements in zip(units, pending, strict=True):
-            work = partial(measure_statements, model, statements, study=tracing.plan.study, trace=tracing, inputs=None)
+            work = partial(measure_statements, model, statements, trace=tracing, inputs=None)
             tracing.attempt(unit, partial(_within_memory, work))
         for failure in tracing.ledger.failures(units):
             warnings.warn(f"{failure['unit']} is not traced: {failure['message']}", LiveTraceWarning, stacklevel=4)
