@@ -1,6 +1,7 @@
 """The account of a stream: room is taken before, given back after, and shared contents go with the last who needs them."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -110,3 +111,51 @@ def test_whatever_comes_and_goes_the_account_is_the_sum_of_the_claims(
                 del open_claims[gone]
             held = set().union(*open_claims.values())
             assert holdings.held == 2 * BLOCK * len(held) <= 12 * BLOCK
+
+
+def test_streams_that_share_a_shelf_come_and_go_beside_each_other(shelf: Shelf) -> None:
+    def stream(name: str) -> int:
+        with opened(shelf, budget=4 * BLOCK) as holdings:
+            for number in range(40):
+                one = f"{name}-{number}"
+                assert holdings.claim(one, [file(one)], name=one)
+                put(shelf, one, file(one))
+                holdings.release(one)
+            return holdings.held
+
+    with ThreadPoolExecutor(max_workers=6) as pool:
+        assert set(pool.map(stream, "abcdef")) == {0}
+    assert shelf.used() == frozenset()
+    assert not list(shelf.root.glob("blobs/*"))
+
+
+def test_a_journal_that_its_stream_just_removed_is_nobodys(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Holdings(shelf, budget=None, keep=False)
+    listed = Path.glob
+
+    def glob(folder: Path, pattern: str) -> Iterator[Path]:
+        found = list(listed(folder, pattern))
+        first.close()
+        return iter(found)
+
+    monkeypatch.setattr(Path, "glob", glob)
+    with opened(shelf) as second:
+        assert second.held == 0
+    assert not list(listed(shelf.cache, ".locks/trustrace/*"))
+
+
+def test_an_end_that_fails_leaves_the_claim_for_another_try(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(shelf) as holdings:
+        assert holdings.claim("first", [file("own")], name="first")
+        put(shelf, "first", file("own"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Shelf, "remove", _refused)
+            with pytest.raises(PermissionError):
+                holdings.release("first")
+        holdings.release("first")
+        assert not shelf.blob("own").exists()
+        assert holdings.held == 0
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise PermissionError

@@ -102,12 +102,13 @@ class Holdings:
 
         Where files are kept, those of a checkpoint that is complete stay, and belong to no stream any longer.
         """
-        claim = self._claims.pop(commit)
-        needed = {content for other in self._claims.values() for content in other.contents}
+        claim = self._claims[commit]
+        needed = {content for other in self._claims.values() if other is not claim for content in other.contents}
         ours = {content for content in claim.contents if content in self._sizes}
         if not (self._keep and is_complete):
             links = {self._shelf.link(commit, file.name) for file in claim.files if file.content in ours}
             self._shelf.remove(links=links | set(claim.links), contents=ours - needed)
+        del self._claims[commit]
         self._forget(ours - needed)
 
     def discard(self, commit: str, file: HubFile) -> bool:
@@ -142,7 +143,7 @@ class Holdings:
         if not self._sizes:
             return
         next_ones = self._shelf.link(commit, "")
-        links = {link for link in self._shelf.root.glob("snapshots/**/*") if _points_at(link, self._sizes)}
+        links = {link for link, content in self._shelf.links() if content in self._sizes}
         left = self._sizes.keys() - keeping
         self._shelf.remove(links={link for link in links if next_ones not in link.parents}, contents=left)
         self._forget(left)
@@ -189,8 +190,10 @@ def _inherited(folder: Path, repository: str) -> Iterator[tuple[str, int]]:
         if lock is None:
             continue
         with lock:
-            yield from json.loads(path.read_text("utf-8")).items()
-            path.unlink()
+            # A stream that ends removes its own journal, perhaps just now.
+            if path.is_file():
+                yield from json.loads(path.read_text("utf-8")).items()
+            path.unlink(missing_ok=True)
             path.with_suffix(".lock").unlink(missing_ok=True)
 
 
@@ -203,10 +206,6 @@ def _locked(path: Path) -> IO[str] | None:
         lock.close()
         return None
     return lock
-
-
-def _points_at(link: Path, contents: Iterable[str]) -> bool:
-    return link.is_symlink() and link.readlink().name in contents
 
 
 def _existing(folder: Path) -> Path:

@@ -1,7 +1,9 @@
 """The hub's cache of one repository: what of a revision lies there, whether it is what the hub holds, and how some of it goes again."""
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,8 +73,18 @@ class Shelf:
 
     def used(self) -> frozenset[str]:
         """The hashes of all contents that are a file of some revision."""
-        links = self.root.glob("snapshots/**/*")
-        return frozenset(link.readlink().name for link in links if link.is_symlink())
+        return frozenset(content for _, content in self.links())
+
+    def links(self) -> Iterator[tuple[Path, str]]:
+        """Every file of every revision with the hash of its content. Other streams may put files there and remove some meanwhile."""
+        for folder, _, names in os.walk(self.root / "snapshots"):
+            for name in names:
+                link = Path(folder, name)
+                try:
+                    content = link.readlink().name
+                except OSError:
+                    continue
+                yield link, content
 
     def remove(self, *, links: Iterable[Path], contents: Iterable[str]) -> None:
         """Remove files of revisions, and contents that no revision uses any more, with whatever a broken download left of them."""
@@ -122,5 +134,6 @@ def _git_digest(size: int) -> "hashlib._Hash":
 
 
 def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
+    # Only the removal itself can tell whether it is empty: another stream may fill or remove it at any time.
+    with contextlib.suppress(OSError):
         folder.rmdir()
