@@ -1,6 +1,8 @@
 """Planted faults in a real little training, and trainings without faults that raise no alarm."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,6 +13,7 @@ from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import CheckpointError
 from trustrace.models import tiny
 from trustrace.models.integrity import SAMPLED, Vitals, screen, vitals_of
+from trustrace.models.text_loss import TextLoss
 
 STEPS = (0, 1, 2, 4, 8, 16, 32, 64, 96, 128, 160)
 Series = list[tuple[Checkpoint, Vitals]]
@@ -77,10 +80,12 @@ def test_vitals_are_the_norms_and_some_values_of_each_tensor() -> None:
 
 def test_vitals_are_the_same_from_their_file() -> None:
     vitals = trained()[3]
-    again = Vitals.from_bytes(vitals.to_bytes())
-    assert again.names == vitals.names
-    assert np.array_equal(again.norms, vitals.norms)
-    assert np.array_equal(again.samples, vitals.samples)
+    for text in (None, TextLoss(loss=1.25, uniform=2.5)):
+        again = Vitals.from_bytes(replace(vitals, text=text).to_bytes())
+        assert again.names == vitals.names
+        assert np.array_equal(again.norms, vitals.norms)
+        assert np.array_equal(again.samples, vitals.samples)
+        assert again.text == text
     with pytest.raises(CheckpointError, match="cannot be read"):
         Vitals.from_bytes(b"no file of this kind")
 
@@ -180,3 +185,40 @@ def test_three_equal_checkpoints_are_all_named() -> None:
 def test_two_checkpoints_are_judged_by_equality_alone() -> None:
     assert not alarmed(series()[:2])
     assert not screen([])
+
+
+def told(found: Series, losses: Sequence[float]) -> Series:
+    """A series that reads a text as well, with these losses."""
+    return [
+        (one, replace(vitals, text=TextLoss(loss=loss, uniform=2.7)))
+        for (one, vitals), loss in zip(found, losses, strict=True)
+    ]
+
+
+LOSSES = (2.7, 2.7, 2.69, 2.6, 2.3, 1.9, 1.5, 1.25, 1.1, 1.02, 1.0)
+
+
+def test_losses_of_a_training_raise_no_alarm() -> None:
+    assert not alarmed(told(series(), LOSSES))
+
+
+def test_damage_that_shows_in_the_loss_alone_is_found_the_last_checkpoint_included() -> None:
+    """One damaged tensor is too little for the rules that look at weights."""
+    for place in (7, 10):
+        losses = [3.1 if i == place else loss for i, loss in enumerate(LOSSES)]
+        found = alarmed(told(series(), losses))
+        assert list(found) == [f"step{STEPS[place]}"]
+        assert "its loss on a fixed text is" in found[f"step{STEPS[place]}"]
+
+
+def test_the_last_weights_under_the_first_name_are_found_and_the_last_stay() -> None:
+    """By weights alone nothing would tell the two apart."""
+    swapped = replaced(series(), 0, trained()[-1])
+    assert list(alarmed(swapped)) == ["step0", "step160"]
+    assert list(alarmed(told(swapped, (1.0, *LOSSES[1:])))) == ["step0"]
+
+
+def test_losses_at_unknown_moments_are_not_compared() -> None:
+    clean = told(series(), LOSSES)
+    main = Checkpoint(family="f", model="m", revision="main")
+    assert not alarmed([*clean, (main, replace(clean[-1][1], text=TextLoss(loss=9.0, uniform=2.7)))])

@@ -102,6 +102,17 @@ def test_equal_weights_under_two_names_are_quarantined(series: Path, tmp_path: P
     assert measured(tmp_path / "run") == names(0, 1, 4)
 
 
+def test_a_damaged_tensor_of_the_last_checkpoint_is_found_by_the_loss(series: Path, tmp_path: Path) -> None:
+    """What no rule about weights judges: an end of the series, and a single tensor."""
+    place = series / "step_4" / FILE
+    weights = load_file(place)
+    weights["embed_out.weight"] *= 10
+    save_file(weights, place, metadata={"format": "pt"})
+    with pytest.raises(RunError, match=r"step_4: its loss on a fixed text is .* that of the checkpoint before it"):
+        run_trace(asked(tmp_path, series), out=tmp_path / "run", settings=SETTINGS)
+    assert measured(tmp_path / "run") == names(0, 1, 2, 3)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "not finite", "missing"])
 def test_damaged_weights_are_named_and_the_others_are_measured(damage: str, series: Path, tmp_path: Path) -> None:
     place = series / "step_2" / FILE

@@ -14,6 +14,9 @@ measured in them is wrong. What gives them away is their neighbours in training:
 The last two are held against a fifth of the tensors: a checkpoint is told when its ratio's lower, or its z's upper quintile over tensors
 passes the bound. One shard of another checkpoint is enough for that. They cannot judge the ends of a series, nor see two neighbours that
 are wrong together; norms need five checkpoints, detours three.
+
+* **Loss.** What the weights say, rather than where they lie: the loss on a fixed text, against that of its neighbours
+  (:mod:`trustrace.models.loss_course`). One tensor that is damaged is enough for that, and it can judge the ends.
 """
 
 import io
@@ -29,7 +32,9 @@ from torch import nn
 
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import CheckpointError, ConfigError
+from trustrace.models.loss_course import loss_misfits
 from trustrace.models.selection import log_progress
+from trustrace.models.text_loss import TextLoss
 
 SAMPLED = 128
 """Weights of each tensor that are kept, evenly spread over it."""
@@ -61,16 +66,21 @@ class Vitals:
         names: Its tensors.
         norms: The Euclidean norm of each.
         samples: Some values of each, at the same places in every checkpoint; zeros follow where a tensor has fewer.
+        text: What it makes of a fixed text; None where it cannot read that.
     """
 
     names: tuple[str, ...]
     norms: Float[np.ndarray, " tensor"]
     samples: Float[np.ndarray, "tensor sample"]
+    text: TextLoss | None = None
 
     def to_bytes(self) -> bytes:
         """As a file."""
         file = io.BytesIO()
-        np.savez_compressed(file, names=np.array(self.names), norms=self.norms, samples=self.samples)
+        text = [] if self.text is None else [self.text.loss, self.text.uniform]
+        np.savez_compressed(
+            file, names=np.array(self.names), norms=self.norms, samples=self.samples, text=np.array(text)
+        )
         return file.getvalue()
 
     @classmethod
@@ -82,9 +92,14 @@ class Vitals:
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as held:
-                names = tuple(map(str, held["names"]))
-                return cls(names=names, norms=held["norms"], samples=held["samples"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
+                names, text = tuple(map(str, held["names"])), held["text"].tolist()
+                return cls(
+                    names=names,
+                    norms=held["norms"],
+                    samples=held["samples"],
+                    text=TextLoss(loss=text[0], uniform=text[1]) if text else None,
+                )
+        except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
             raise CheckpointError(
                 f"the record of a checkpoint's weights cannot be read ({error}); remove the unit, and run again"
             ) from error
@@ -98,13 +113,15 @@ class Alarm:
     reason: str
 
 
-def vitals_of(module: nn.Module) -> Vitals:
+def vitals_of(module: nn.Module, *, text: TextLoss | None = None) -> Vitals:
     """What to keep of a model's weights, read once on the device where they are; tied weights count once."""
     named = list(module.named_parameters())
     with torch.no_grad():
         norms = torch.stack([torch.linalg.vector_norm(one, dtype=torch.float32).cpu() for _, one in named])
         samples = torch.stack([_sample(one.detach()) for _, one in named])
-    return Vitals(names=tuple(name for name, _ in named), norms=norms.double().numpy(), samples=samples.numpy())
+    return Vitals(
+        names=tuple(name for name, _ in named), norms=norms.double().numpy(), samples=samples.numpy(), text=text
+    )
 
 
 def screen(series: Sequence[tuple[Checkpoint, Vitals]]) -> tuple[Alarm, ...]:
@@ -120,7 +137,7 @@ def screen(series: Sequence[tuple[Checkpoint, Vitals]]) -> tuple[Alarm, ...]:
     usual = Counter(vitals.names for _, vitals in ordered).most_common(1)
     others = [one for one, vitals in ordered if vitals.names != usual[0][0]]
     alike = [one for one in ordered if one[0] not in others]
-    misfits = dict(_misfits(alike))
+    misfits = _loss_misfits(alike) | dict(_misfits(alike))
     fitting = [place for place in range(len(alike)) if place not in misfits]
     for one, other in combinations(fitting, 2):
         if _are_equal(alike[one], alike[other]):
@@ -144,6 +161,13 @@ def _are_equal(one: tuple[Checkpoint, Vitals], other: tuple[Checkpoint, Vitals])
     if (None, None) in moments or moments[0] == moments[1] or {one[0].step, other[0].step} == {0, 1}:
         return False
     return np.array_equal(one[1].norms, other[1].norms) and np.array_equal(one[1].samples, other[1].samples)
+
+
+def _loss_misfits(series: Sequence[tuple[Checkpoint, Vitals]]) -> dict[int, str]:
+    """The places of checkpoints whose loss is not of the course of the series, with the reason."""
+    tokens = [checkpoint.tokens_seen for checkpoint, _ in series]
+    steps = [checkpoint.step for checkpoint, _ in series]
+    return dict(loss_misfits([vitals.text for _, vitals in series], progress=steps if None in tokens else tokens))
 
 
 def _misfits(series: Sequence[tuple[Checkpoint, Vitals]]) -> Iterator[tuple[int, str]]:

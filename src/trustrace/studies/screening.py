@@ -1,4 +1,4 @@
-"""Whether the checkpoints of a trace are what they are called: their weights are noted while they are in memory, and compared."""
+"""Whether the checkpoints of a trace are what they are called: weights and loss are noted while they are in memory, and compared."""
 
 import time
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.models.integrity import Alarm, Vitals, screen, vitals_of
 from trustrace.models.language_model import LanguageModel
+from trustrace.models.text_loss import text_loss
 from trustrace.runs.identity import Unit, code_version
 from trustrace.runs.ledger import Ledger
 from trustrace.studies.planning import Subject, Units
@@ -16,18 +17,18 @@ VITALS = "vitals.npz"
 
 
 def vitals_unit(checkpoint: Checkpoint) -> Unit:
-    """What is noted of the weights of one checkpoint."""
+    """What is noted of one checkpoint, to compare it with the others."""
     inputs = {"checkpoint": [checkpoint.key, checkpoint.commit], "code": code_version("core", "models")}
     return Unit(step="weights", name=checkpoint.key, inputs=inputs)
 
 
 def note_weights(ledger: Ledger, subject: Subject, model: LanguageModel) -> None:
-    """Note the weights of a checkpoint of the series; models with fresh weights belong to no series."""
+    """Note the weights of a checkpoint of the series, and its loss on a fixed text; models with fresh weights belong to no series."""
     unit = vitals_unit(subject.checkpoint)
     if subject.role != "measured" or ledger.is_finished(unit):
         return
     started = time.perf_counter()
-    content = vitals_of(model.module).to_bytes()
+    content = vitals_of(model.module, text=text_loss(model)).to_bytes()
     ledger.finish(unit, [], seconds=time.perf_counter() - started, files={VITALS: content})
 
 
