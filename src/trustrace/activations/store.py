@@ -10,7 +10,8 @@ import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NotRequired
+from types import MappingProxyType
+from typing import Any, Literal, NotRequired
 
 from jaxtyping import Float32
 from pydantic import ConfigDict
@@ -24,6 +25,11 @@ from trustrace.core.errors import AlignmentError, ConfigError, DataError, Integr
 from trustrace.core.sites import Site
 
 FORMAT = "trustrace-activations-1"
+
+Stored = Literal["F32", "BF16", "F16"]
+"""What values of one site are stored as, in the words of safetensors."""
+
+_BYTES: Mapping[Stored, int] = MappingProxyType({"F32": 4, "BF16": 2, "F16": 2})
 
 
 class _Manifest(TypedDict):
@@ -131,13 +137,17 @@ def manifest_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def header(*, sites: tuple[str, ...], n: int, d_model: int) -> bytes:
-    """The beginning of a safetensors file of float32 tensors, one per site, in the given order."""
-    size = 4 * n * d_model
-    tensors: dict[str, Any] = {
-        site: {"dtype": "F32", "shape": [n, d_model], "data_offsets": [i * size, (i + 1) * size]}
-        for i, site in enumerate(sites)
-    }
+def header(
+    *, sites: tuple[str, ...], n: int, d_model: int, stored: Mapping[str, Stored] = MappingProxyType({})
+) -> bytes:
+    """The beginning of a safetensors file of one tensor per site, in the given order; float32 but for what `stored` says of a site."""
+    tensors: dict[str, Any] = {}
+    begin = 0
+    for site in sites:
+        dtype = stored.get(site, "F32")
+        end = begin + _BYTES[dtype] * n * d_model
+        tensors[site] = {"dtype": dtype, "shape": [n, d_model], "data_offsets": [begin, end]}
+        begin = end
     text = json.dumps({"__metadata__": {"format": FORMAT}, **tensors}).encode()
     # Tensors begin at a multiple of 8 bytes, so that they can be memory-mapped.
     text += b" " * (-len(text) % 8)

@@ -57,14 +57,14 @@ def writing(activations: Activations) -> Iterator[Writer]:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            _publish(scratch, activations)
+            publish(scratch, activations)
         finally:
             scratch.unlink(missing_ok=True)
     except OSError as error:
-        raise _unwritable(activations, error) from error
+        raise unwritable(activations, error) from error
 
 
-def _publish(scratch: Path, activations: Activations) -> None:
+def publish(scratch: Path, activations: Activations) -> None:
     """Rename the file, then its manifest; the manifest of an older file goes first, since it would vouch for the new one."""
     manifest = manifest_path(activations.path)
     manifest.unlink(missing_ok=True)
@@ -90,7 +90,8 @@ def _write(descriptor: int, content: bytes, place: int) -> None:
         view, place = view[written:], place + written
 
 
-def _unwritable(activations: Activations, error: OSError) -> RunError:
+def unwritable(activations: Activations, error: OSError) -> RunError:
+    """Why the file of `activations` could not be written, and the ways out."""
     size = 4 * len(activations.sites) * activations.n * activations.d_model
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return RunError(

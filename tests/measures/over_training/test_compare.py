@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from tests.measures.over_training.planted import QUICK, activations, coins, statements_of, stored
-from trustrace.core.errors import AlignmentError, MeasurementError
+from trustrace.core.errors import AlignmentError, IntegrityError, MeasurementError
 from trustrace.measures.measure import measure
+from trustrace.measures.over_training.alone import Alone
 from trustrace.measures.over_training.compare import compare, spread_out
 from trustrace.measures.over_training.config import OverTrainingConfig
+from trustrace.measures.over_training.views import Design
 
 OVER = OverTrainingConfig(exchanges=499, matrix_draws=100, blocks=4, halvings=1, rank=2, hardest=3)
 LABELS = coins(160)
@@ -134,3 +136,47 @@ def test_mistakes_are_named(tmp_path):
 def test_compared_checkpoints_are_spread_over_the_series_with_its_ends():
     assert spread_out(5, most=40) == [0, 1, 2, 3, 4]
     assert spread_out(101, most=5) == [0, 25, 50, 75, 100]
+
+
+def test_checkpoints_whose_activations_have_gone_change_no_course_and_are_left_out_of_the_pairs(compared):
+    series, whole = compared
+    few = OVER.model_copy(update={"matrix_checkpoints": 4})
+    design = Design.of(STATEMENTS, config=QUICK, seed=0)
+    places = spread_out(len(series), most=4)
+    members = [
+        one
+        if place in places
+        else Alone.from_bytes(Alone.of(one, design, config=QUICK).to_bytes(), checkpoint=one.checkpoint)
+        for place, one in enumerate(series)
+    ]
+    wanted = compare(series, STATEMENTS, config=QUICK, over=few, seed=0)
+    rows = [
+        result.measurements(dataset="example", position="last", seed=0)
+        for result in (compare(members, STATEMENTS, config=QUICK, over=few, seed=0), wanted)
+    ]
+    assert repr(rows[0]) == repr(rows[1])
+    assert [one.trajectories for one in wanted.sites] == [one.trajectories for one in whole.sites]
+    assert sum(row.quantity == "noise tolerance" for row in rows[0]) == 2 * len(series)
+    assert sum(row.quantity == "accuracy change q" for row in rows[0]) == 2 * 6
+
+
+def test_a_checkpoint_that_equals_another_is_told_even_when_its_activations_have_gone(tmp_path):
+    values = activations(LABELS, STRENGTHS[:4])
+    series = [stored(tmp_path, place, {"block_0": values[0 if place == 1 else place]}) for place in range(len(values))]
+    design = Design.of(STATEMENTS, config=QUICK, seed=0)
+    members = [series[0], Alone.of(series[1], design, config=QUICK), *series[2:]]
+    found = compare(members, STATEMENTS, config=QUICK, over=OVER, seed=0)
+    assert found.duplicates == ((series[0].checkpoint.key, series[1].checkpoint.key),)
+
+
+def test_what_stands_alone_must_have_been_scored_on_these_rows_and_two_must_be_whole(tmp_path):
+    series = series_of(tmp_path, strengths=STRENGTHS[:3])
+    design = Design.of(STATEMENTS, config=QUICK, seed=0)
+    alone = [Alone.of(one, design, config=QUICK) for one in series]
+    with pytest.raises(MeasurementError, match="1 checkpoints with activations"):
+        compare([*alone[:2], series[2]], STATEMENTS, config=QUICK, over=OVER, seed=0)
+    short = replace(alone[1], log_odds=alone[1].log_odds[:, 1:], spread=alone[1].spread[:, 1:])
+    with pytest.raises(AlignmentError, match="was scored on 159 rows"):
+        compare([series[0], short, series[2]], STATEMENTS, config=QUICK, over=OVER, seed=0)
+    with pytest.raises(IntegrityError, match="is damaged"):
+        Alone.from_bytes(alone[0].to_bytes()[:200], checkpoint=alone[0].checkpoint)

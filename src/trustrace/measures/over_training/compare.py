@@ -1,6 +1,5 @@
 """All that one dataset's activations at every checkpoint say together: the entry to this package."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,12 +9,13 @@ from jaxtyping import Float64
 
 from trustrace.activations.store import Activations
 from trustrace.core.checkpoints import Checkpoint
-from trustrace.core.errors import MeasurementError
+from trustrace.core.errors import AlignmentError, MeasurementError
 from trustrace.core.measurements import Estimate, Measurement
 from trustrace.core.progress import Progress, silent
 from trustrace.core.statements import Statements
 from trustrace.measures.config import ProbingConfig
 from trustrace.measures.dynamics import Curve
+from trustrace.measures.over_training.alone import Alone, Member, at_hand, digest
 from trustrace.measures.over_training.axes import axes_of
 from trustrace.measures.over_training.chance import chance_cells, with_discoveries
 from trustrace.measures.over_training.config import OverTrainingConfig
@@ -32,6 +32,7 @@ from trustrace.measures.over_training.views import (
     Design,
     View,
     checkpoint_views,
+    require_a_course,
     require_same_statements,
     site_views,
 )
@@ -69,23 +70,24 @@ class OverTraining:
     Attributes:
         checkpoints: In the order of training.
         sites: In order of depth.
-        layers: Numbers of two sites of the last checkpoint: transfer.
+        layers: Numbers of two sites of one checkpoint, the last of those that are compared pair by pair: transfer.
+        layered: That checkpoint.
         duplicates: Pairs of checkpoints whose activations are equal bit for bit: one of them is not what its name says.
     """
 
     checkpoints: tuple[Checkpoint, ...]
     sites: tuple[SiteCourse, ...]
     layers: tuple[Cell, ...]
+    layered: Checkpoint
     duplicates: tuple[tuple[str, str], ...]
 
     def measurements(self, *, dataset: str, position: str, seed: int) -> list[Measurement]:
         """Rows of the tidy table. A number of two views stands at the second one; its method names the first, after :data:`FROM`."""
         by_key = {checkpoint.key: checkpoint for checkpoint in self.checkpoints}
-        last = self.checkpoints[-1]
         placed = [
             *((course.site, at, one) for course in self.sites for at, one in course.estimates),
             *((course.site, by_key[cell.target], named(cell)) for course in self.sites for cell in course.cells),
-            *((cell.target, last, named(cell)) for cell in self.layers),
+            *((cell.target, self.layered, named(cell)) for cell in self.layers),
         ]
         return [
             Measurement.of(
@@ -101,7 +103,7 @@ def named(cell: Cell) -> Estimate:
 
 
 def compare(
-    series: Sequence[Activations],
+    series: Sequence[Member],
     statements: Statements,
     *,
     config: ProbingConfig,
@@ -115,7 +117,8 @@ def compare(
     """Compare the checkpoints of one run with each other.
 
     Args:
-        series: The activations of `statements` at every checkpoint, in the order of training.
+        series: The activations of `statements` at every checkpoint, in the order of training. In place of those that are not to be compared
+            pair by pair, what they say alone is enough.
         statements: Texts, labels, groups and splits.
         config: How probes are fitted: as in :func:`trustrace.measures.measure.measure`, whose folds and draws are used.
         over: How checkpoints are compared.
@@ -127,30 +130,38 @@ def compare(
 
     Raises:
         AlignmentError: checkpoints are given twice, out of order, of another width, or of other statements.
-        MeasurementError: fewer than two checkpoints, no site, a value that is not finite, or labels and groups that do not allow the folds.
+        MeasurementError: fewer than two checkpoints with activations, no site, a value that is not finite, or labels and groups that do not
+            allow the folds.
     """
-    if len(series) < 2:
-        raise MeasurementError(f"{statements.name}: {len(series)} checkpoints; at least two can be compared")
-    require_same_statements(series, statements)
+    kept = [one for one in series if isinstance(one, Activations)]
+    if len(kept) < 2:
+        raise MeasurementError(
+            f"{statements.name}: {len(kept)} checkpoints with activations; at least two can be compared"
+        )
+    require_same_statements(kept, statements)
     wanted = _sites(series, sites)
     design = Design.of(statements, config=config, seed=seed)
+    _require_same_rows(series, design)
+    require_a_course([one.checkpoint for one in series], widths={one.d_model for one in series})
     halves = Halves.of(design, halvings=over.halvings, blocks=over.blocks)
     blocks = blocks_of(design, most=over.influence_blocks)
     courses = []
     for site in wanted:
-        views = checkpoint_views(series, site, device=device)
-        courses.append(_at_site(views, design, halves, blocks, config=config, over=over))
+        views = checkpoint_views(kept, site, device=device)
+        courses.append(_at_site(series, views, design, halves, blocks, config=config, over=over))
         progress(len(courses), len(wanted), "sites compared")
-    layers = tuple(_transfers(site_views(series[-1], wanted, device=device), design, config=config, over=over))
+    layers = tuple(_transfers(site_views(kept[-1], wanted, device=device), design, config=config, over=over))
     return OverTraining(
         checkpoints=tuple(one.checkpoint for one in series),
         sites=tuple(_with_tests(courses, series, design, floor=floor, over=over)),
         layers=with_discoveries([layers])[0],
+        layered=kept[-1].checkpoint,
         duplicates=_duplicates(series, wanted[-1]),
     )
 
 
 def _at_site(
+    series: Sequence[Member],
     views: Sequence[View],
     design: Design,
     halves: Halves,
@@ -160,11 +171,12 @@ def _at_site(
     over: OverTrainingConfig,
 ) -> SiteCourse:
     fitted = [fit(view, design, config=config) for view in views]
+    read = zip(views, fitted, strict=True)
     log_odds, tolerances = [], []
-    for view, probes in zip(views, fitted, strict=True):
-        said, spread = margins_and_spreads(view, probes["logistic"], design, config=config)
+    for one in series:
+        said, spread = _said_alone(one, views[0].site) if isinstance(one, Alone) else _said(*next(read), design, config)
         log_odds.append(said)
-        tolerances.append((view.checkpoint, tolerance_estimate(said, spread, design.sample, method="logistic")))
+        tolerances.append((one.checkpoint, tolerance_estimate(said, spread, design.sample, method="logistic")))
     few = spread_out(len(views), most=over.matrix_checkpoints)
     some, probes_of_some = [views[place] for place in few], [fitted[place] for place in few]
     course = np.stack(log_odds)
@@ -172,7 +184,7 @@ def _at_site(
     return SiteCourse(
         site=views[0].site,
         log_odds=course,
-        estimates=(*tolerances, *((views[-1].checkpoint, one) for one in shares)),
+        estimates=(*tolerances, *((series[-1].checkpoint, one) for one in shares)),
         cells=(
             *_transfers_of(probes_of_some, some, design, config=config, over=over),
             *_drift(probes_of_some, some, design, halves, config=config, over=over),
@@ -180,6 +192,19 @@ def _at_site(
         trajectories=trajectories(course, design.sample.labels, np.flatnonzero(design.tested)),
         influence=_influence(some, probes_of_some, design, blocks, config=config),
     )
+
+
+def _said(
+    view: View, probes: Mapping[Method, FoldProbes], design: Design, config: ProbingConfig
+) -> tuple[Float64[np.ndarray, " tested"], Float64[np.ndarray, " tested"]]:
+    """The log-odds of the tested rows, and what noise does to each."""
+    return margins_and_spreads(view, probes["logistic"], design, config=config)
+
+
+def _said_alone(one: Alone, site: str) -> tuple[Float64[np.ndarray, " tested"], Float64[np.ndarray, " tested"]]:
+    """The same, as it was noted."""
+    row = one.sites.index(site)
+    return one.log_odds[row], one.spread[row]
 
 
 def _influence(
@@ -265,14 +290,15 @@ def _typical(probes: FoldProbes) -> float:
 
 def _with_tests(
     courses: Sequence[SiteCourse],
-    series: Sequence[Activations],
+    series: Sequence[Member],
     design: Design,
     *,
     floor: float | None,
     over: OverTrainingConfig,
 ) -> Iterator[SiteCourse]:
     """Add what is judged over all sites together: emergence, transfer beyond chance, and paired tests of the compared checkpoints."""
-    few = spread_out(len(series), most=over.matrix_checkpoints)
+    places = at_hand(series)
+    few = [places[place] for place in spread_out(len(places), most=over.matrix_checkpoints)]
     cells = paired_tests(
         {course.site: right(course.log_odds, design.sample.labels)[few] for course in courses},
         [series[place].checkpoint.key for place in few],
@@ -297,7 +323,7 @@ def _with_tests(
         )
 
 
-def _training(series: Sequence[Activations]) -> Float64[np.ndarray, " checkpoint"] | None:
+def _training(series: Sequence[Member]) -> Float64[np.ndarray, " checkpoint"] | None:
     """Tokens seen, or steps where they are not known; None where neither ascends."""
     for name in ("tokens_seen", "step"):
         counts = [getattr(one.checkpoint, name) for one in series]
@@ -323,7 +349,21 @@ def _curve(course: SiteCourse, training: Float64[np.ndarray, " checkpoint"], des
     )
 
 
-def _sites(series: Sequence[Activations], sites: Sequence[str] | None) -> list[str]:
+def _require_same_rows(series: Sequence[Member], design: Design) -> None:
+    """Raise unless whatever stands alone was scored on the rows of `design`.
+
+    Raises:
+        AlignmentError: naming the first that was not.
+    """
+    for one in series:
+        if isinstance(one, Alone) and one.log_odds.shape[1] != len(design.sample):
+            raise AlignmentError(
+                f"{one.checkpoint.key} was scored on {one.log_odds.shape[1]} rows, and {design.dataset} has {len(design.sample)} that are "
+                "tested; capture it again"
+            )
+
+
+def _sites(series: Sequence[Member], sites: Sequence[str] | None) -> list[str]:
     shared = [site for site in series[0].sites if all(site in one.sites for one in series)]
     unknown = [site for site in sites or () if site not in shared]
     if unknown or not shared:
@@ -333,13 +373,13 @@ def _sites(series: Sequence[Activations], sites: Sequence[str] | None) -> list[s
     return [site for site in shared if sites is None or site in sites]
 
 
-def _duplicates(series: Sequence[Activations], site: str) -> tuple[tuple[str, str], ...]:
+def _duplicates(series: Sequence[Member], site: str) -> tuple[tuple[str, str], ...]:
     """Checkpoints that equal an earlier one bit for bit at `site`."""
     seen: dict[str, str] = {}
     found = []
     for one in series:
-        digest = hashlib.sha256(one.values(site).numpy().tobytes()).hexdigest()
-        if digest in seen:
-            found.append((seen[digest], one.checkpoint.key))
-        seen.setdefault(digest, one.checkpoint.key)
+        known = digest(one, site)
+        if known in seen:
+            found.append((seen[known], one.checkpoint.key))
+        seen.setdefault(known, one.checkpoint.key)
     return tuple(found)

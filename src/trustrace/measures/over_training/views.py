@@ -1,6 +1,6 @@
 """Views of one set of statements: what several checkpoints, or several sites, make of the same rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -96,7 +96,7 @@ def checkpoint_views(
     Raises:
         AlignmentError: two checkpoints have one name, the widths differ, or the checkpoints are not in the order of training.
     """
-    _require_a_course(series)
+    require_a_course([one.checkpoint for one in series], widths={one.d_model for one in series})
     return tuple(
         View(name=one.checkpoint.key, checkpoint=one.checkpoint, site=site, read=partial(_read, one, site, device))
         for one in series
@@ -131,17 +131,21 @@ def _read(activations: Activations, site: str, device: torch.device | str) -> Fl
     return activations.values(site).to(device)
 
 
-def _require_a_course(series: Sequence[Activations]) -> None:
-    keys = [one.checkpoint.key for one in series]
+def require_a_course(checkpoints: Sequence[Checkpoint], *, widths: Collection[int]) -> None:
+    """Raise unless these are one model's checkpoints, each once, in the order of training.
+
+    Raises:
+        AlignmentError: two checkpoints have one name, the widths differ, or the checkpoints are not in the order of training.
+    """
+    keys = [one.key for one in checkpoints]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
         raise AlignmentError(f"checkpoint {twice[0]} occurs {keys.count(twice[0])} times; give each checkpoint once")
-    widths = sorted({one.d_model for one in series})
-    if len(widths) > 1:
+    if len(set(widths)) > 1:
         raise AlignmentError(
-            f"activations of widths {widths}; a probe of one model does not read another: give one model's checkpoints"
+            f"activations of widths {sorted(set(widths))}; a probe of one model does not read another: give one model's checkpoints"
         )
-    if [one.checkpoint for one in series] != sorted(one.checkpoint for one in series):
+    if list(checkpoints) != sorted(checkpoints):
         raise AlignmentError(
             f"checkpoints {', '.join(keys[:6])} ... are not in the order of training; sort them by tokens seen"
         )
