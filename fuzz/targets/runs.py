@@ -1,19 +1,23 @@
 """Run folders: studies, manifests, tables, records, plans, what searches chose, what trainings left."""
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from tests.report.dynamics_tables import DynamicsShape, write_dynamics
 from tests.report.steering_tables import SteeringShape, steering_rows, study, write_steering_run
 from tests.report.tables import AUDITS, MANIFEST, Shape, rows, write_run
+from tests.runs.beating import beat
 
 from fuzz.driving import Target
 from fuzz.mutation import Mutation, of_bytes, of_json, of_json_lines
 from fuzz.tables import of_table
 from fuzz.targets.files import of_file
+from trustrace.cli.watching import drawn, log_line
 from trustrace.core.draws import generator
 from trustrace.core.measurements import Estimate, Measurement
 from trustrace.datasets.sources import _recorded
@@ -24,6 +28,7 @@ from trustrace.report.run_folder import read_run
 from trustrace.report.steering_findings import findings
 from trustrace.report.steering_folder import read_steering
 from trustrace.report.steering_runs import steering_run
+from trustrace.runs.beats import write_beat
 from trustrace.runs.identity import Unit
 from trustrace.runs.ledger import Ledger
 from trustrace.runs.table import as_table as tidy
@@ -158,6 +163,7 @@ def _run_of(name: str, file: str, read: Callable[[Path], object], mutated: Mutat
             ledger.collect([_UNIT])
             ledger.write("plan.json", _PLAN)
             ledger.write("manifest.json", MANIFEST)
+        write_beat(run, beat())
         open_failure = {"unit": "x", "error": "E", "message": "m"}
         (run / "failures" / "trace-open.json").write_text(json.dumps(open_failure))
         return [(run / file.format(unit=_UNIT.folder)).read_bytes()]
@@ -167,6 +173,12 @@ def _run_of(name: str, file: str, read: Callable[[Path], object], mutated: Mutat
         return read(folder / "run")
 
     return Target(name=name, prepare=valid, read=reading, mutate=mutated)
+
+
+def _shown(run: Path) -> object:
+    status = read_status(run)
+    Console(width=100, file=io.StringIO()).print(drawn(status, width=100))
+    return log_line(status)
 
 
 def _claimed(run: Path) -> object:
@@ -264,6 +276,7 @@ RUNS: tuple[Target, ...] = (
     _run_of("status_study", "study.json", read_status),
     _run_of("status_record", "units/{unit}/record.json", read_status),
     _run_of("status_failure", "failures/trace-open.json", read_status),
+    _run_of("status_beat", "live/alone.json", _shown),
     _run_of("ledger_study", "study.json", _claimed),
     _run_of("ledger_record", "units/{unit}/record.json", _recorded_unit),
     _run_of("ledger_failure", f"failures/{Unit(step='trace', name='x', inputs={}).folder}.json", _failed),

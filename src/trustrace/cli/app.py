@@ -238,19 +238,23 @@ def plan(
 
 
 @app.command()
-def status(run: RunOrUrl) -> None:
-    """Say how far RUN is; ask from any shell, while it runs or after."""
-    from trustrace.cli.view import say, show_table
+def status(
+    run: RunOrUrl,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it anew until nobody is at work in RUN, or Ctrl-C.")
+    ] = False,
+) -> None:
+    """Say how far RUN is and what its processes do; ask from any shell, while it runs or after."""
+    from trustrace.cli import watching
     from trustrace.runs.remote import glimpsed
     from trustrace.studies.status import read_status
 
-    state = read_status(glimpsed(run))
-    left = "unknown" if state.seconds_left is None else f"{state.seconds_left / 60:.1f} minutes"
-    say(
-        f"{state.name}: {state.finished} of {state.total} units finished, {len(state.failures)} failed; time left: {left}"
-    )
+    folder = glimpsed(run)
+    if watch:
+        watching.watch(folder)
+    state = read_status(folder)
+    watching.show_status(state)
     if state.failures:
-        show_table("failures", list(state.failures))
         raise typer.Exit(3)
 
 

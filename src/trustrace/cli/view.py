@@ -41,13 +41,19 @@ def show_table(title: str, rows: Sequence[dict[str, Any]], *, columns: Sequence[
         numeric = all(isinstance(row.get(name), int | float) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(_cell(row.get(name))) for name in names))
+        table.add_row(*(escape(plain(_cell(row.get(name)))) for name in names))
     console.print(table)
+
+
+def plain(text: str, *, is_line: bool = False) -> str:
+    """`text` without what would move a terminal's cursor, change its colours or turn its letters round; line breaks may stay."""
+    kept = "" if is_line else "\n\t"
+    return "".join(one if one.isprintable() or one in kept else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def say(text: str) -> None:
     """Print a line."""
-    console.print(escape(text), highlight=False, soft_wrap=True)
+    console.print(escape(plain(text)), highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -74,10 +80,10 @@ class _Bars:
     def __call__(self, done: int, total: int, what: str) -> None:
         kind, _, detail = what.partition(":")
         if kind not in self._tasks:
-            self._tasks[kind] = self._bars.add_task(escape(what), total=total)
+            self._tasks[kind] = self._bars.add_task(escape(plain(what)), total=total)
         if done == 0:
             self._bars.reset(self._tasks[kind], total=total)
-        self._bars.update(self._tasks[kind], completed=done, total=total, description=escape(f"{kind}{detail}"))
+        self._bars.update(self._tasks[kind], completed=done, total=total, description=escape(plain(f"{kind}{detail}")))
 
 
 class _Lines:
@@ -89,7 +95,7 @@ class _Lines:
         if done < total and now - self._last.get(kind, -LOG_SECONDS) < LOG_SECONDS:
             return
         self._last[kind] = now
-        print(f"{time.strftime('%H:%M:%S')} {what}: {done}/{total}", file=sys.stderr, flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {plain(what)}: {done}/{total}", file=sys.stderr, flush=True)
 
 
 def _cell(value: Any) -> str:

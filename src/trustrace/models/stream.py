@@ -21,6 +21,7 @@ from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import CheckpointError, ConfigError, IntegrityError
 from trustrace.models.arrivals import Arrival
+from trustrace.models.fetching import Fetching
 from trustrace.models.holdings import Holdings
 from trustrace.models.hub import HubSource
 from trustrace.models.shelf import HubFile, Shelf, differs
@@ -119,6 +120,11 @@ class CheckpointStream:
         """Bytes that are taken of the budget now."""
         return self._fetcher.held if self._fetcher is not None else 0
 
+    @property
+    def fetching(self) -> Fetching | None:
+        """What is being fetched now."""
+        return self._fetcher.fetching if self._fetcher is not None else None
+
     def __iter__(self) -> Iterator[Arrival]:
         """The checkpoints; each is let go when the next one is asked for.
 
@@ -160,6 +166,7 @@ class _Fetcher:
         self._shelf = Shelf.of(source.name)
         self._budget = budget
         self._holdings: Holdings | None = None
+        self.fetching: Fetching | None = None
         self._changed = threading.Condition()
         self._order: list[Checkpoint] = []
         self._states: list[State] = []
@@ -275,7 +282,11 @@ class _Fetcher:
         self._wait_for(lambda: self._is_claimed(place, pinned, files))
         with self._changed:
             self._move(place, State.DOWNLOADING)
-        return self._trying(lambda: self._fetched(pinned, files))
+        self.fetching = Fetching(checkpoint=checkpoint.key, files=tuple(files), shelf=self._shelf)
+        try:
+            return self._trying(lambda: self._fetched(pinned, files))
+        finally:
+            self.fetching = None
 
     def _is_claimed(self, place: int, checkpoint: Checkpoint, files: Sequence[HubFile]) -> bool:
         if self._holdings is None or not self._holdings.claim(checkpoint.commit, files, name=checkpoint.key):

@@ -1,5 +1,7 @@
 """How far a run is, read from its folder alone: any shell can ask while the run goes on."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -9,6 +11,7 @@ from typing_extensions import TypedDict
 
 from trustrace.core.documents import is_folder_name
 from trustrace.core.errors import RunError
+from trustrace.runs.beats import Beat, on_checkpoints, pulse, read_beats
 from trustrace.runs.reading import Failure, Planned, Record, read_document
 
 QUARANTINE = "quarantine.json"
@@ -21,6 +24,19 @@ class _Study(TypedDict, total=False):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TimeLeft:
+    """How long a run will still take, as far as that can be said.
+
+    Attributes:
+        seconds: The time; None where nothing is known to tell it by.
+        basis: What it is told by.
+    """
+
+    seconds: float | None
+    basis: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """How far a run is.
 
@@ -29,14 +45,26 @@ class Status:
         finished: Units with a record.
         total: Units of the study.
         failures: Units that failed and have not succeeded since, and checkpoints whose weights are not those of their place in training.
-        seconds_left: Units that are open, at the mean cost of the finished ones of their kind; None before the first.
+        workers: What each process in the run says that it does, or did when it was heard of last.
+        left: How long the open units will take.
     """
 
     name: str
     finished: int
     total: int
     failures: tuple[dict[str, str], ...]
-    seconds_left: float | None
+    workers: tuple[Beat, ...] = ()
+    left: TimeLeft
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the open units will take; None where that cannot be said."""
+        return self.left.seconds
+
+    @property
+    def at_work(self) -> tuple[Beat, ...]:
+        """The workers whose processes are there."""
+        return tuple(beat for beat in self.workers if pulse(beat) == "at work")
 
 
 def read_status(run: Path) -> Status:
@@ -45,27 +73,80 @@ def read_status(run: Path) -> Status:
     Raises:
         RunError: the folder holds no run.
     """
-    if not (run / "study.json").is_file() or not (run / "plan.json").is_file():
-        raise RunError(
-            f"{run}: no run here (study.json or plan.json is missing); give the folder that `trustrace trace`, `steer` or `evaluate` wrote"
+    return Following(run).status()
+
+
+class Following:
+    """A run whose status is asked for again and again: files that have not changed are not read again."""
+
+    def __init__(self, run: Path) -> None:
+        """Of the run in the folder `run`, which need not be there yet."""
+        self._run = run
+        self._read: dict[Path, tuple[tuple[int, int], Any]] = {}
+        self._known: set[str] = set()
+
+    def status(self) -> Status:
+        """How far the run is now.
+
+        Raises:
+            RunError: the folder holds no run, or a file in it is damaged.
+        """
+        run = self._run
+        if not (run / "study.json").is_file() or not (run / "plan.json").is_file():
+            raise RunError(
+                f"{run}: no run here (study.json or plan.json is missing); "
+                "give the folder that `trustrace trace`, `steer` or `evaluate` wrote"
+            )
+        planned = self._document(run / "plan.json", list[Planned])
+        finished = self._finished(planned)
+        failures, workers = self._failures(planned), read_beats(run)
+        return Status(
+            name=_name(self._document(run / "study.json", _Study)),
+            finished=len(finished),
+            total=len(planned),
+            failures=(*failures, *self._quarantined()),
+            workers=workers,
+            left=self._left(planned, finished, workers, n_failed=len(failures)),
         )
-    planned = read_document(run / "plan.json", list[Planned])
-    records = {
-        unit["unit"]: read_document(run / "units" / unit["unit"] / "record.json", Record)
-        for unit in planned
-        if _is_finished(run, unit)
-    }
-    remaining = [unit for unit in planned if unit["unit"] not in records]
-    return Status(
-        name=_name(read_document(run / "study.json", _Study)),
-        finished=len(records),
-        total=len(planned),
-        failures=(
-            *(read_document(path, Failure) for path in _failures(run, planned) if path.is_file()),
-            *_quarantined(run / QUARANTINE),
-        ),
-        seconds_left=_seconds_left(records, remaining),
-    )
+
+    def _finished(self, planned: Sequence[Any]) -> set[str]:
+        """The units with a record, found by one listing; one that is still to come has no folder's name."""
+        units = self._run / "units"
+        present = {entry.name for entry in os.scandir(units)} if units.is_dir() else set()
+        fresh = (name for name in present - self._known if is_folder_name(name))
+        self._known = (self._known & present) | {name for name in fresh if (units / name / "record.json").is_file()}
+        return {unit["unit"] for unit in planned if unit["unit"] in self._known}
+
+    def _left(self, planned: Sequence[Any], finished: set[str], workers: Sequence[Beat], *, n_failed: int) -> TimeLeft:
+        n_open, at_work = len(planned) - len(finished), [beat for beat in workers if pulse(beat) == "at work"]
+        if not n_open:
+            return TimeLeft(seconds=0.0, basis="nothing is open")
+        if at_work:
+            return _at_their_pace(max(0, n_open - n_failed), at_work)
+        records = [self._document(self._run / "units" / name / "record.json", Record) for name in sorted(finished)]
+        return _by_records(records, [unit["name"] for unit in planned if unit["unit"] not in finished])
+
+    def _failures(self, planned: Sequence[Any]) -> list[dict[str, str]]:
+        present = {path.stem: path for path in (self._run / "failures").glob("*.json")}
+        named = [present[unit["unit"]] for unit in planned if unit["unit"] in present]
+        # A unit that succeeds at this moment takes its failure away.
+        return [self._document(path, Failure) for path in named if path.is_file()]
+
+    def _quarantined(self) -> list[dict[str, str]]:
+        path = self._run / QUARANTINE
+        found: list[dict[str, str]] = self._document(path, list[Failure]) if path.is_file() else []
+        return found
+
+    def _document(self, path: Path, shape: Any) -> Any:
+        """What is at `path`, read again when it has changed."""
+        try:
+            seen = path.stat()
+        except OSError:
+            return read_document(path, shape)
+        stamp = (seen.st_mtime_ns, seen.st_size)
+        if self._read.get(path, ((), None))[0] != stamp:
+            self._read[path] = (stamp, read_document(path, shape))
+        return self._read[path][1]
 
 
 def _name(study: dict[str, Any]) -> str:
@@ -73,29 +154,28 @@ def _name(study: dict[str, Any]) -> str:
     return str(study.get("name") or f"evaluation of {next(iter(study.get('model') or ()), 'a model')}")
 
 
-def _failures(run: Path, planned: list[dict[str, str]]) -> list[Path]:
-    return [run / "failures" / f"{unit['unit']}.json" for unit in planned if is_folder_name(unit["unit"])]
+def _at_their_pace(n_open: int, workers: Sequence[Beat]) -> TimeLeft:
+    """The open units, at the pace at which those at work have finished units so far, loading and downloads included."""
+    units = sum(beat["here"] for beat in workers)
+    pace = sum(beat["here"] / on_checkpoints(beat) for beat in workers if on_checkpoints(beat) > 0)
+    if not pace:
+        return TimeLeft(seconds=None, basis="nothing was finished yet since it began")
+    who = "one worker" if len(workers) == 1 else f"{len(workers)} workers"
+    return TimeLeft(seconds=n_open / pace, basis=f"{n_open} units at the pace of the {units} that {who} finished")
 
 
-def _quarantined(path: Path) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = read_document(path, list[Failure]) if path.is_file() else []
-    return found
-
-
-def _is_finished(run: Path, unit: dict[str, str]) -> bool:
-    """Whether it has a record; a unit that is still to come has no folder's name, nor has one that would lie elsewhere."""
-    return is_folder_name(unit["unit"]) and (run / "units" / unit["unit"] / "record.json").is_file()
-
-
-def _seconds_left(records: dict[str, Any], remaining: list[dict[str, str]]) -> float | None:
+def _by_records(records: Sequence[Any], remaining: Sequence[str]) -> TimeLeft:
     """Units of one dataset cost alike whatever the checkpoint, so each open unit is priced by its own dataset where that is known."""
     costs: dict[str, list[float]] = {}
-    for record in records.values():
+    for record in records:
         costs.setdefault(_dataset(record["name"]), []).append(record["seconds"])
     if not costs:
-        return 0.0 if not remaining else None
+        return TimeLeft(seconds=None, basis="nothing is finished yet")
     usual = mean(second for seconds in costs.values() for second in seconds)
-    return float(sum(mean(costs.get(_dataset(unit["name"]), [usual])) for unit in remaining))
+    return TimeLeft(
+        seconds=float(sum(mean(costs.get(_dataset(name), [usual])) for name in remaining)),
+        basis="what finished units took, one by one, without loading and downloads",
+    )
 
 
 def _dataset(unit_name: str) -> str:
