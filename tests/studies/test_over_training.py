@@ -12,7 +12,8 @@ from trustrace.measures.over_training.config import OverTrainingConfig
 from trustrace.models import tiny
 from trustrace.report.page import write_report
 from trustrace.studies.config import TraceConfig
-from trustrace.studies.over_training import emergences, run_dynamics
+from trustrace.studies.course_tables import emergences
+from trustrace.studies.over_training import run_dynamics
 from trustrace.studies.trace import run_trace
 
 OVER = OverTrainingConfig(
@@ -113,7 +114,7 @@ def test_what_became_of_each_statement_is_kept_with_its_text(run: Path) -> None:
 
 def test_a_second_call_captures_nothing_and_changes_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (run / "dynamics.parquet").read_bytes()
-    monkeypatch.setattr("trustrace.studies.over_training.capture", None)
+    monkeypatch.setattr("trustrace.studies.keeping.capture", None)
     table = run_dynamics(run, settings=SETTINGS, over=OVER)
     assert table.read_bytes() == before
     assert {row["quantity"] for row in emergences(table)} >= {"accuracy emergence level", "accuracy emergence half"}

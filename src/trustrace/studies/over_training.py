@@ -1,53 +1,57 @@
 """Dynamics: the checkpoints of a trace's run, captured once more and compared with each other.
 
-A trace lets activations go when they are measured; what compares checkpoints needs all of them at once. They are captured into the run's
-scratch folder, one model in memory at a time, and are gone afterwards. In the run folder stand::
+A trace lets activations go when they are measured; what compares two checkpoints needs those of both at once. So each model comes by once
+more, on the stream of a trace, and what is needed of it is kept in a folder of the run (:mod:`.keeping`) until everything is compared.
+Checkpoints whose weights are not those of their place are left out. In the run folder stand::
 
     dynamics.parquet                            the tidy table of this comparison, apart from the trace's own
     transfer.csv                                every pair of a transfer with its null, p and q, one row each
-    dynamics.json                               what failed, which checkpoints are equal
+    dynamics.json                               what failed or was left out, which checkpoints are equal
     units/dynamics-<dataset>-.../trajectories.json   what became of each statement, by site; the hardest first
 """
 
-import csv
 import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from typing_extensions import TypedDict
 
-from trustrace.activations.capture import capture
 from trustrace.activations.store import Activations
-from trustrace.core.errors import DiskFullError, RunError
+from trustrace.core.errors import MeasurementError, RunError
 from trustrace.core.measurements import Measurement
 from trustrace.core.progress import Progress, silent
 from trustrace.core.statements import Statements
+from trustrace.measures.over_training.alone import Member
 from trustrace.measures.over_training.between_datasets import Part, transfer_between
-from trustrace.measures.over_training.chance import METHOD, with_discoveries
-from trustrace.measures.over_training.compare import FROM, OverTraining, compare, named
+from trustrace.measures.over_training.chance import with_discoveries
+from trustrace.measures.over_training.compare import OverTraining, compare, named
 from trustrace.measures.over_training.config import OverTrainingConfig
 from trustrace.measures.over_training.trajectories import hardest
 from trustrace.measures.over_training.views import Design, site_views
-from trustrace.models.language_model import LanguageModel
+from trustrace.models.integrity import Alarm
 from trustrace.runs.identity import Unit, code_version
 from trustrace.runs.ledger import Ledger
 from trustrace.runs.reading import read_document
-from trustrace.runs.table import read_table, write_table
+from trustrace.runs.table import write_table
 from trustrace.studies.config import TraceConfig
+from trustrace.studies.course_tables import TABLE, write_transfers
+from trustrace.studies.keeping import Keeping, Tell, chosen_pairs, ignore, read_all, require_room
 from trustrace.studies.planning import MEASURING, Plan, Subject, plan_trace
+from trustrace.studies.screening import quarantined, told
 from trustrace.studies.settings import Settings
 from trustrace.studies.tracing import UNIT_ERRORS
 
-TABLE = "dynamics.parquet"
-TRANSFERS = "transfer.csv"
+SCRATCH = "dynamics-scratch"
+"""Where in the run folder is kept what the comparison needs."""
 
-Captured = dict[str, list[Activations]]
-"""The activations of each checkpoint that could be captured, in order, by dataset."""
+Series = Mapping[str, Sequence[Member]]
+"""What is kept of each checkpoint that could be read, in the order of training, by dataset."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +64,35 @@ class _Comparison:
     sites: tuple[str, ...]
     settings: Settings
     progress: Progress
+    alarms: tuple[Alarm, ...]
+
+    @cached_property
+    def trained(self) -> tuple[Subject, ...]:
+        """The checkpoints of the series that are what they are called."""
+        strange = {alarm.checkpoint.key for alarm in self.alarms}
+        return tuple(one for one in self.series if one.checkpoint.key not in strange)
 
     @property
-    def trained(self) -> list[Subject]:
-        return [subject for subject in self.plan.subjects if subject.role == "measured"]
+    def series(self) -> tuple[Subject, ...]:
+        """All checkpoints of the series."""
+        return tuple(subject for subject in self.plan.subjects if subject.role == "measured")
+
+    @cached_property
+    def paired(self) -> frozenset[str]:
+        """The keys of those that are compared pair by pair: the same ones whatever fails or is left out."""
+        return chosen_pairs(self.series, most=self.over.matrix_checkpoints)
+
+    def keeping(self, datasets: Sequence[Statements]) -> Keeping:
+        """What is kept of the checkpoints on `datasets`."""
+        return Keeping(
+            plan=self.plan,
+            subjects=self.trained,
+            datasets=tuple(datasets),
+            paired=self.paired,
+            sites=self.sites or self.plan.study.sites,
+            settings=self.settings,
+            folder=self.ledger.folder / SCRATCH,
+        )
 
     def unit(self, name: str, keys: Sequence[str], datasets: Sequence[Statements]) -> Unit:
         """The comparison of some checkpoints on some datasets."""
@@ -74,6 +103,7 @@ class _Comparison:
             name=name,
             inputs={
                 "checkpoints": [[key, pins[key]] for key in keys],
+                "pairs": [key for key in keys if key in self.paired],
                 "datasets": {one.name: one.fingerprint for one in datasets},
                 "sites": list(self.sites) or study.sites,
                 "position": study.position,
@@ -87,13 +117,14 @@ class _Comparison:
         )
 
     def units(self, keys: Sequence[str]) -> list[tuple[Unit, tuple[Statements, ...]]]:
-        """Of every dataset, and of all of them together where there are several."""
+        """Of every dataset, and of all of them together, at the last checkpoint that is compared pair by pair, where there are several."""
         alone: list[tuple[Unit, tuple[Statements, ...]]] = [
             (self.unit(one.name, keys, [one]), (one,)) for one in self.plan.datasets
         ]
+        last = [key for key in keys if key in self.paired][-1:]
         if len(self.plan.datasets) == 1:
             return alone
-        return [*alone, (self.unit("between datasets", keys[-1:], self.plan.datasets), self.plan.datasets)]
+        return [*alone, (self.unit("between datasets", last, self.plan.datasets), self.plan.datasets)]
 
 
 def run_dynamics(
@@ -102,7 +133,9 @@ def run_dynamics(
     settings: Settings,
     over: OverTrainingConfig | None = None,
     sites: Sequence[str] = (),
+    scratch_budget: int | None = None,
     progress: Progress = silent,
+    tell: Tell = ignore,
 ) -> Path:
     """Compare the checkpoints of the trace in `run` with each other.
 
@@ -111,14 +144,17 @@ def run_dynamics(
         settings: Where work is done.
         over: How checkpoints are compared.
         sites: Which sites; by default those of the trace.
+        scratch_budget: Bytes that may be kept while checkpoints are read and compared; None is what the disk has.
         progress: Told of what is captured and compared.
+        tell: Told of what is left out, and how much scratch is needed, before work starts.
 
     Returns:
         The path of the table.
 
     Raises:
         RunError: `run` is no trace's folder, or a checkpoint or dataset failed; what could be compared is in the table all the same.
-        DiskFullError: the activations of all checkpoints do not fit on the disk.
+        ConfigError: more than `scratch_budget` is needed, or a site is unknown.
+        DiskFullError: what is kept does not fit on the disk.
     """
     study = _study(run)
     settings.require_device()
@@ -131,18 +167,28 @@ def run_dynamics(
             sites=tuple(sites),
             settings=settings,
             progress=progress,
+            alarms=quarantined(plan, ledger),
         )
+        _tell_of(work.alarms, tell)
         keys = [subject.checkpoint.key for subject in work.trained]
         failures: list[str] = []
         if not all(ledger.is_finished(unit) for unit, _ in work.units(keys)):
-            with ledger.scratch() as folder:
-                keys, failures = _compare_all(work, folder)
+            work, keys, failures = _compare_all(work, budget=scratch_budget, tell=tell)
         _conclude(work, keys, failures)
+        if not failures:
+            shutil.rmtree(run / SCRATCH, ignore_errors=True)
     if failures:
         raise RunError(
-            f"{run}: what could be compared is in {TABLE}, but\n" + "\n".join(f"  {one}" for one in failures)
+            f"{run}: what could be compared is in {TABLE}, but\n"
+            + "\n".join(f"  {one}" for one in failures)
+            + f"\nwhat was read stays in {run / SCRATCH} for the next call; remove it if there will be none"
         )
     return run / TABLE
+
+
+def _tell_of(alarms: Sequence[Alarm], tell: Tell) -> None:
+    for alarm in alarms:
+        tell(f"left out: {alarm.checkpoint.key}: {alarm.reason}")
 
 
 def _study(run: Path) -> TraceConfig:
@@ -161,82 +207,63 @@ def _study(run: Path) -> TraceConfig:
     return TraceConfig.read(values, where=str(run / "study.json"))
 
 
-def _compare_all(work: _Comparison, folder: Path) -> tuple[list[str], list[str]]:
-    """Capture everything, then compare it; the checkpoints that took part, and what failed."""
-    captured: Captured = {statements.name: [] for statements in work.plan.datasets}
-    keys, failures = [], []
-    for place, subject in enumerate(work.trained):
-        try:
-            taken = _capture(work, subject, folder / str(place))
-        except UNIT_ERRORS as error:
-            failures.append(f"{subject.checkpoint.key}: {error}")
-            continue
-        keys.append(subject.checkpoint.key)
-        for name, activations in taken.items():
-            captured[name].append(activations)
-        work.progress(place + 1, len(work.trained), "checkpoints captured")
+def _compare_all(work: _Comparison, *, budget: int | None, tell: Tell) -> tuple[_Comparison, list[str], list[str]]:
+    """Read every checkpoint, then compare them; the work as what was read left it, the checkpoints that took part, and what failed."""
+    keeping = work.keeping([one for one in work.plan.datasets if _can_be_folded(work, one)])
+    if keeping.datasets:
+        require_room(keeping, budget=budget, tell=tell)
+    unread = read_all(keeping, work.ledger, progress=work.progress) if keeping.datasets else {}
+    failures = [f"{key}: {error}" for key, error in unread.items()]
+    # What is wrong with weights may show only now, where the trace has not read all of them.
+    alarms = quarantined(work.plan, work.ledger)
+    _tell_of([one for one in alarms if one not in work.alarms], tell)
+    work = replace(work, alarms=alarms)
+    read = [one for one in work.trained if one.checkpoint.key not in unread]
+    keys = [one.checkpoint.key for one in read]
     for unit, datasets in work.units(keys) if keys else []:
         if work.ledger.is_finished(unit):
             continue
         started = time.perf_counter()
         try:
-            rows, files = _measured(work, datasets, captured)
+            series = {one.name: _members(keeping, read, one) for one in datasets}
+            rows, files = _measured(work, datasets, series)
         except UNIT_ERRORS as error:
             work.ledger.fail(unit, error)
             failures.append(f"{unit.name}: {error}")
         else:
             work.ledger.finish(unit, rows, seconds=time.perf_counter() - started, files=files)
-    return keys, failures
+    return work, keys, failures
 
 
-def _capture(work: _Comparison, subject: Subject, folder: Path) -> dict[str, Activations]:
-    """The activations of every dataset in one checkpoint."""
-    model = subject.load()
-    _require_space(work, model, folder.parent)
-    folder.mkdir()
-    return {
-        statements.name: capture(
-            model,
-            statements.texts,
-            sites=work.sites or work.plan.study.sites,
-            position=work.plan.study.position,
-            batch_tokens=work.settings.batch_tokens,
-            out=folder / f"{place}.safetensors",
-            fingerprint=statements.texts_fingerprint,
-            truncation=work.plan.study.truncation,
-        )
-        for place, statements in enumerate(work.plan.datasets)
-    }
+def _can_be_folded(work: _Comparison, statements: Statements) -> bool:
+    """Whether the labels and groups of a dataset allow its folds; where they do not, its comparison says so, and nothing need be read."""
+    try:
+        Design.of(statements, config=work.plan.study.probing, seed=work.plan.study.seed)
+    except MeasurementError:
+        return False
+    return True
 
 
-def _require_space(work: _Comparison, model: LanguageModel, folder: Path) -> None:
-    """Raise before a series is begun that the disk cannot hold.
+def _members(keeping: Keeping, read: Sequence[Subject], statements: Statements) -> list[Member]:
+    """What is kept of one dataset, in the order of training.
 
     Raises:
-        DiskFullError: with what is needed and the ways out.
+        MeasurementError: its folds are not possible.
     """
-    if any(folder.iterdir()):
-        return
-    wanted = work.sites or work.plan.study.sites
-    sites = len(model.anatomy.blocks) + 2 if wanted == "all" else len(wanted)
-    needed = 4 * model.d_model * sites * sum(map(len, work.plan.datasets)) * len(work.trained)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DiskFullError(
-            f"the activations of {len(work.trained)} checkpoints at {sites} sites take {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} "
-            "are free; compare fewer sites (--site), or a trace of fewer checkpoints"
-        )
+    Design.of(statements, config=keeping.plan.study.probing, seed=keeping.plan.study.seed)
+    kept = (keeping.open(subject, statements) for subject in read)
+    return [one for one in kept if one is not None]
 
 
 def _measured(
-    work: _Comparison, datasets: Sequence[Statements], captured: Captured
+    work: _Comparison, datasets: Sequence[Statements], series: Series
 ) -> tuple[list[Measurement], Mapping[str, bytes]]:
     if len(datasets) > 1:
-        return _between(work, datasets, captured), {}
+        return _between(work, datasets, series), {}
     (statements,) = datasets
     study = work.plan.study
     found = compare(
-        captured[statements.name],
+        series[statements.name],
         statements,
         config=study.probing,
         over=work.over,
@@ -249,10 +276,10 @@ def _measured(
     return rows, {"trajectories.json": _trajectories(found, statements, most=work.over.hardest)}
 
 
-def _between(work: _Comparison, datasets: Sequence[Statements], captured: Captured) -> list[Measurement]:
-    """The transfer between datasets at every site of the last checkpoint."""
+def _between(work: _Comparison, datasets: Sequence[Statements], series: Series) -> list[Measurement]:
+    """The transfer between datasets at every site of the last checkpoint that is compared pair by pair."""
     study, device = work.plan.study, work.settings.torch_device()
-    last = {one.name: captured[one.name][-1] for one in datasets}
+    last = {one.name: _last(series[one.name]) for one in datasets}
     designs = {one.name: Design.of(one, config=study.probing, seed=study.seed) for one in datasets}
     sites = next(iter(last.values())).sites
     found = []
@@ -276,6 +303,18 @@ def _between(work: _Comparison, datasets: Sequence[Statements], captured: Captur
         for site, cells in zip(sites, with_discoveries(found), strict=True)
         for cell in cells
     ]
+
+
+def _last(series: Sequence[Member]) -> Activations:
+    """The last activations of `series`.
+
+    Raises:
+        MeasurementError: all have gone.
+    """
+    kept = [one for one in series if isinstance(one, Activations)]
+    if not kept:
+        raise MeasurementError("no checkpoint that is compared pair by pair could be read")
+    return kept[-1]
 
 
 def _floor(work: _Comparison, statements: Statements) -> float | None:
@@ -323,45 +362,8 @@ def _conclude(work: _Comparison, keys: Sequence[str], failures: Sequence[str]) -
     summary = {
         "checkpoints": list(keys),
         "failures": list(failures),
+        "quarantined": told(work.alarms),
         "duplicates": sorted({tuple(pair) for one in said.values() for pair in one["duplicates"]}),
         "units": [unit.folder for unit in units],
     }
     work.ledger.write("dynamics.json", summary)
-
-
-def emergences(table: Path) -> list[dict[str, Any]]:
-    """When each concept emerges at each site, for a table."""
-    shown = ("dataset", "site", "quantity", "value", "lower", "upper", "note")
-    rows = read_table(table).to_pylist()
-    wanted = [row for row in rows if " emergence " in row["quantity"] and not row["quantity"].endswith(" q")]
-    return [{name: row[name] for name in shown} for row in wanted]
-
-
-_NULLS = {"transfer auroc": "auroc", "transfer auroc p": "p", "transfer auroc q": "q"}
-
-
-def transfers(table: Path) -> list[dict[str, Any]]:
-    """The AUROC of each pair of views, with the band that chance reaches, its p-value and its q-value: a row a pair."""
-    pairs: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in read_table(table).to_pylist():
-        method, _, source = row["method"].partition(FROM)
-        if not row["quantity"].startswith("transfer auroc") or method != METHOD:
-            continue
-        place = {"dataset": row["dataset"], "site": row["site"], "source": source, "target": row["checkpoint"]}
-        found = pairs.setdefault(tuple(place.values()), place)
-        if row["quantity"] == "transfer auroc null":
-            found |= {"null_low": row["lower"], "null_high": row["upper"]}
-        else:
-            found[_NULLS[row["quantity"]]] = row["value"]
-        if row["quantity"] == "transfer auroc":
-            found |= {"lower": row["lower"], "upper": row["upper"], "n": row["n"], "n_groups": row["n_groups"]}
-    return list(pairs.values())
-
-
-def write_transfers(folder: Path) -> None:
-    """``transfer.csv`` beside the table in `folder`."""
-    columns = ("dataset", "site", "source", "target", "auroc", "lower", "upper", "null_low", "null_high", "p", "q")
-    with (folder / TRANSFERS).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*columns, "n", "n_groups"])
-        writer.writeheader()
-        writer.writerows(transfers(folder / TABLE))

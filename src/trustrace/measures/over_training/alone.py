@@ -6,6 +6,7 @@ far less: what each checkpoint's own probe says of every statement, and how much
 
 import hashlib
 import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,7 +98,7 @@ class Alone:
                     spread=held["spread"],
                     digest=str(held["digest"]),
                 )
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise IntegrityError(f"what was kept of {checkpoint.key} is damaged ({error}); compare again") from error
 
 
