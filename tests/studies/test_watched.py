@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trustrace.core.progress import Watch, count_failed, enter, silent
+from trustrace.core.progress import Watch, count_unit, enter, silent
 from trustrace.models.fetching import Fetching
 from trustrace.models.shelf import HubFile, Shelf
 from trustrace.runs.beats import LIVE, read_beats
@@ -54,17 +54,26 @@ def test_a_stage_begins_with_nothing_done_and_waiting_is_for_no_checkpoint() -> 
     assert (watched.beat()["checkpoint"], watched.beat()["dataset"]) == ("", "")
 
 
-def test_units_that_were_finished_before_the_checkpoints_say_nothing_of_their_pace() -> None:
-    watched = Watched("alone", clock=Hands())
+def tried(watched: Watched) -> Watched:
+    """Seven units were finished before, one is finished that is no checkpoint's, and of three others one fails."""
     watched(7, 20, "units")
     watched.stage("floors", dataset="d")
-    watched(8, 20, "units")
-    watched.stage("loading", checkpoint="m@step1")
-    assert (watched.beat()["finished"], watched.beat()["here"]) == (8, 0)
+    count_unit(watched, is_finished=True)
+    watched.stage("measuring", checkpoint="m@step1")
+    for is_finished in (True, False, True):
+        count_unit(watched, is_finished=is_finished)
     watched(10, 20, "units")
-    count_failed(watched, 2)
-    said = watched.beat()
-    assert (said["finished"], said["units"], said["here"], said["failed"]) == (10, 20, 2, 2)
+    return watched
+
+
+def test_units_that_no_checkpoint_was_needed_for_say_nothing_of_the_pace() -> None:
+    said = tried(Watched("alone")).beat()
+    assert (said["finished"], said["units"], said["here"], said["failed"]) == (10, 20, 2, 1)
+
+
+def test_a_worker_that_takes_any_units_says_what_it_did_itself() -> None:
+    said = tried(Watched("2-of-ray", takes_any=True)).beat()
+    assert (said["finished"], said["units"], said["here"], said["failed"]) == (2, 0, 2, 1)
 
 
 def test_what_is_counted_is_told_to_others_as_well_and_those_who_want_no_stages_are_spared() -> None:
@@ -75,7 +84,7 @@ def test_what_is_counted_is_told_to_others_as_well_and_those_who_want_no_stages_
     assert told == [(1, 2, "units"), (0, 9, "tokens")]
     assert isinstance(watched, Watch)
     enter(silent, "loading")
-    count_failed(silent, 1)
+    count_unit(silent, is_finished=True)
 
 
 class Streaming:

@@ -111,7 +111,8 @@ def duration(seconds: int | float) -> str:
 def _row(beat: Beat) -> dict[str, Cell]:
     state = pulse(beat)
     worker = beat["worker"], "" if state == "at work" else state
-    own = f"{beat['finished']}/{beat['units']}", f"{beat['failed']} failed" if beat["failed"] else ""
+    done = f"{beat['finished']}/{beat['units']}" if beat["units"] else str(beat["finished"])
+    own = done, f"{beat['failed']} failed" if beat["failed"] else ""
     cells = (worker, (_revision(beat["checkpoint"]), ""), doing(beat), download(beat), holding(beat), own)
     return dict(zip(COLUMNS, cells, strict=True))
 

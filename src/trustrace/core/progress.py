@@ -3,9 +3,18 @@
 from typing import Literal, Protocol, runtime_checkable
 
 Stage = Literal[
-    "starting", "floors", "waiting", "loading", "reading inputs", "capturing", "measuring", "courses", "concluding"
+    "starting",
+    "floors",
+    "waiting",
+    "loading",
+    "reading inputs",
+    "capturing",
+    "measuring",
+    "overseeing",
+    "courses",
+    "concluding",
 ]
-"""What a worker of a run does: one of few things, in this order, the middle ones again for every checkpoint."""
+"""What a worker of a run does: one of few things, in this order, those from waiting to measuring again for every checkpoint."""
 
 
 @runtime_checkable
@@ -23,8 +32,8 @@ class Watch(Progress, Protocol):
     def stage(self, stage: Stage, *, checkpoint: str | None = None, dataset: str = "") -> None:
         """From now on `stage` is at work; None is the checkpoint that was at work before."""
 
-    def failed(self, count: int) -> None:
-        """`count` of the units have failed and not succeeded since."""
+    def unit(self, *, is_finished: bool) -> None:
+        """One more unit was tried here, and is finished or has failed."""
 
 
 def silent(done: int, total: int, what: str) -> None:
@@ -37,7 +46,7 @@ def enter(progress: Progress, stage: Stage, *, checkpoint: str | None = None, da
         progress.stage(stage, checkpoint=checkpoint, dataset=dataset)
 
 
-def count_failed(progress: Progress, count: int) -> None:
-    """Tell `progress` how many units have failed, where that is something it wants to know."""
+def count_unit(progress: Progress, *, is_finished: bool) -> None:
+    """Tell `progress` that one more unit was tried here, where that is something it wants to know."""
     if isinstance(progress, Watch):
-        progress.failed(count)
+        progress.unit(is_finished=is_finished)

@@ -37,9 +37,8 @@ MISSED = 5.0
 SILENT = 20.0
 """Seconds without a beat after which a process is called silent: it hangs, its machine is asleep, or nothing can be written."""
 
-PREPARING: frozenset[Stage] = frozenset({"starting", "floors"})
-ENDING: frozenset[Stage] = frozenset({"courses", "concluding"})
-"""Stages that come once, and say nothing of how long the checkpoints take."""
+BESIDE: frozenset[Stage] = frozenset({"starting", "floors", "overseeing", "courses", "concluding"})
+"""Stages that say nothing of how long the checkpoints take."""
 
 Pulse = Literal["at work", "silent", "gone"]
 """What can be said of a process by its beat."""
@@ -74,10 +73,10 @@ class Beat(TypedDict):
         download: What is being fetched meanwhile.
         held: Bytes of the disk that fetched checkpoints take.
         budget: Bytes that they may take; None is what the disk has.
-        finished: Units of this worker that are finished, by whomever.
-        units: All units of this worker.
-        failed: Those that failed.
-        here: Units that this process has finished since it began with the checkpoints.
+        finished: Units of this worker that are finished, now or from before.
+        units: All units of this worker; 0 where it takes whatever nobody else has taken.
+        failed: Units that failed in this process.
+        here: Units of checkpoints that this process has finished.
         spent: Seconds in each stage.
     """
 
@@ -182,7 +181,7 @@ def age(beat: Beat, *, now: float | None = None) -> float:
 
 def on_checkpoints(beat: Beat) -> float:
     """Seconds that a worker has been at its checkpoints: waiting for them, loading, capturing, measuring."""
-    return sum(seconds for stage, seconds in beat["spent"].items() if stage not in PREPARING | ENDING)
+    return sum(seconds for stage, seconds in beat["spent"].items() if stage not in BESIDE)
 
 
 def hostname() -> str:

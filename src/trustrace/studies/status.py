@@ -160,7 +160,8 @@ def _at_their_pace(n_open: int, workers: Sequence[Beat]) -> TimeLeft:
     pace = sum(beat["here"] / on_checkpoints(beat) for beat in workers if on_checkpoints(beat) > 0)
     if not pace:
         return TimeLeft(seconds=None, basis="nothing was finished yet since it began")
-    who = "one worker" if len(workers) == 1 else f"{len(workers)} workers"
+    n_workers = sum(beat["here"] > 0 for beat in workers)
+    who = "one worker" if n_workers == 1 else f"{n_workers} workers"
     return TimeLeft(seconds=n_open / pace, basis=f"{n_open} units at the pace of the {units} that {who} finished")
 
 

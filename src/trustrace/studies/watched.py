@@ -13,7 +13,7 @@ from typing import Protocol, get_args, runtime_checkable
 from trustrace.core.progress import Progress, Stage, silent
 from trustrace.core.secrets import without_secrets
 from trustrace.models.fetching import Fetching
-from trustrace.runs.beats import LONGEST, PREPARING, Beat, Download, hostname, remove_beat, remove_dead, write_beat
+from trustrace.runs.beats import BESIDE, LONGEST, Beat, Download, hostname, remove_beat, remove_dead, write_beat
 
 ALONE = "alone"
 """What the worker of a run that is not divided is called."""
@@ -62,11 +62,14 @@ class Watched:
     Whoever tells pays for an assignment: nothing is written in its thread.
     """
 
-    def __init__(self, worker: str, *, progress: Progress = silent, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, worker: str, *, takes_any: bool = False, progress: Progress = silent, clock: Clock = time.monotonic
+    ) -> None:
         """A worker that has just begun.
 
         Args:
             worker: What it is called.
+            takes_any: Whether it has no units of its own, but takes those that nobody else has taken.
             progress: Told of everything that is counted as well.
             clock: Seconds, of which only differences count.
         """
@@ -74,7 +77,8 @@ class Watched:
         self.changed = threading.Event()
         self._work = _Work(began=clock())
         self._spent: dict[Stage, float] = dict.fromkeys(get_args(Stage), 0.0)
-        self._finished = self._units = self._failed = self._before = 0
+        self._takes_any = takes_any
+        self._finished = self._units = self._failed = self._here = 0
         self._stream: Stream | None = None
         self._budget: int | None = None
         self._speed = _Speed()
@@ -83,8 +87,6 @@ class Watched:
         """`done` of `total` are finished: units of this worker, or parts of what it does at this stage."""
         if what.partition(":")[0] == "units":
             self._finished, self._units = done, total
-            if self._work.stage in PREPARING:
-                self._before = done
         else:
             self._work = replace(self._work, done=done, total=total, counted=what)
         self._progress(done, total, what)
@@ -97,9 +99,10 @@ class Watched:
         self._work = _Work(stage=stage, checkpoint=key, dataset=dataset, began=now)
         self.changed.set()
 
-    def failed(self, count: int) -> None:
-        """`count` of the units have failed and not succeeded since."""
-        self._failed = count
+    def unit(self, *, is_finished: bool) -> None:
+        """One more unit was tried here, and is finished or has failed."""
+        self._failed += not is_finished
+        self._here += is_finished and self._work.stage not in BESIDE
 
     def follow(self, stream: Stream, *, budget: int | None) -> None:
         """Tell from now on of what `stream` fetches and holds."""
@@ -126,10 +129,10 @@ class Watched:
             download=self._download(now),
             held=self._stream.held_bytes if self._stream else 0,
             budget=self._budget,
-            finished=self._finished,
-            units=self._units,
+            finished=self._here if self._takes_any else self._finished,
+            units=0 if self._takes_any else self._units,
             failed=self._failed,
-            here=self._finished - self._before,
+            here=self._here,
             spent=_told(spent),
         )
 
@@ -147,16 +150,19 @@ class Watched:
 
 
 @contextmanager
-def watching(run: Path, *, worker: str = ALONE, progress: Progress = silent, every: float = EVERY) -> Iterator[Watched]:
+def watching(
+    run: Path, *, worker: str = ALONE, takes_any: bool = False, progress: Progress = silent, every: float = EVERY
+) -> Iterator[Watched]:
     """Yield a worker in the run folder `run` whose beats a thread writes there while the body runs; afterwards they are gone.
 
     Args:
         run: The run folder, which this process has claimed.
         worker: What the worker is called.
+        takes_any: Whether it has no units of its own, but takes those that nobody else has taken.
         progress: Told of everything that is counted as well.
         every: Seconds between two beats.
     """
-    watched, over = Watched(worker or ALONE, progress=progress), threading.Event()
+    watched, over = Watched(worker or ALONE, takes_any=takes_any, progress=progress), threading.Event()
     remove_dead(run)
     thread = threading.Thread(target=_beat, args=(run, watched, over, every), name="trustrace-beats", daemon=True)
     thread.start()
