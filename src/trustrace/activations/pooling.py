@@ -44,10 +44,11 @@ class Pooling:
 
     def __call__(self, residual: Float[Tensor, "row token d_model"]) -> Float32[Tensor, "statement d_model"]:
         """One vector per statement, computed in float32 whatever the model computes in."""
-        read = residual.flatten(0, 1).index_select(0, self.places).float()
+        # Blocks of one model may lie on several devices.
+        read = residual.flatten(0, 1).index_select(0, self.places.to(residual.device)).float()
         if self.position in ("first", "last"):
             return read
-        return torch.segment_reduce(read, self.position, lengths=self.lengths)
+        return torch.segment_reduce(read, self.position, lengths=self.lengths.to(residual.device))
 
 
 def _read(path: Sequence[int], encoding: Encoding, position: Position) -> Sequence[int]:

@@ -102,6 +102,7 @@ def evaluate(
         dataset=dataset,
         pairs=pairs,
     )
+    settings.require_device(spreads=False)
     loaded = load_model(model, revision=revision, settings=settings, dtype=dtype, trust_remote_code=trust_remote_code)
     judging = EndpointOptions(max_tokens_spent=token_cap)
     with showing_progress() as progress:

@@ -136,7 +136,7 @@ def _same(one: Any, other: Tensor) -> bool:
     """Equal in every entry, NaN to NaN: whether a model computes numbers is not the question here."""
     if not isinstance(one, Tensor) or one.numel() != other.numel():
         return False
-    return torch.equal(one.reshape(other.shape).nan_to_num(), other.nan_to_num())
+    return torch.equal(one.reshape(other.shape).to(other.device).nan_to_num(), other.nan_to_num())
 
 
 def _watch(anatomy: Anatomy, site: Site, observe: Observer) -> RemovableHandle:

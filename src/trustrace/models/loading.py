@@ -15,6 +15,7 @@ from trustrace.core.checkpoints import Checkpoint
 from trustrace.core.errors import CheckpointError, ConfigError, TokenizerError
 from trustrace.models import adapters, selfcheck, trusting, weights
 from trustrace.models.language_model import LanguageModel
+from trustrace.models.placing import placed, placement
 from trustrace.models.quiet import quietly
 from trustrace.models.sources import CheckpointSource
 
@@ -39,7 +40,7 @@ def load(
     Args:
         source: Where it comes from.
         checkpoint: One of the source's checkpoints.
-        device: Where to put it (``cpu``, ``cuda``, ``cuda:1`` ...).
+        device: Where to put it: ``cpu``, ``cuda``, ``cuda:1`` ..., or ``balanced``: its blocks over all GPUs.
         dtype: What to compute in; ``auto`` is what the checkpoint was saved in.
         trust_remote_code: Whether code that comes with the checkpoint may run.
         prove: Whether to run :func:`trustrace.models.selfcheck.prove`: a few forward passes of a dozen tokens.
@@ -51,11 +52,12 @@ def load(
         CheckpointError: a file is missing, truncated, or does not fit the configuration, or weights are missing or not finite.
         UnsafeFileError: its weights can only be read by running code.
         TokenizerError: it has no tokenizer and its series names none, or the tokenizer has more tokens than the embedding rows.
-        ModelError: its architecture is unknown, or needs code of its own that was not trusted, or it fails its proof.
+        ModelError: its architecture is unknown, or needs code of its own that was not trusted, or it fails its proof, or the
+            GPUs do not hold it.
         ConfigError: `device` or `dtype` is unknown or absent.
-        MissingExtraError: it is an adapter, and peft is not installed.
+        MissingExtraError: it is an adapter, and peft is not installed, or it is to be balanced, and accelerate is not.
     """
-    target, wanted = _device(device), _dtype(dtype)
+    target, wanted = placement(device), _dtype(dtype)
     pinned = source.pin(checkpoint)
     with source.path(pinned) as folder:
         config = trusting.require_known(folder, trusted=trust_remote_code)
@@ -68,7 +70,7 @@ def load(
         module = adapters.merged(module, folder, dtype=wanted)
     _require_finite(module, checkpoint=pinned)
     _require_fit(tokenizer, module, checkpoint=pinned)
-    model = LanguageModel.of(module.to(target), tokenizer, checkpoint=pinned)
+    model = LanguageModel.of(placed(module, target), tokenizer, checkpoint=pinned)
     if prove:
         selfcheck.prove(model)
     return model
@@ -92,7 +94,7 @@ def random_init(
         source: Where the checkpoint comes from; its weights are not fetched.
         checkpoint: What to imitate.
         seed: Seed of the weights.
-        device: Where to put it.
+        device: Where to put it; as in :func:`load`.
         dtype: What to compute in; ``auto`` is what the checkpoint was saved in.
         trust_remote_code: Whether code that comes with the checkpoint may run.
 
@@ -105,7 +107,7 @@ def random_init(
         ModelError: the architecture is unknown here.
         ConfigError: `device` or `dtype` is unknown or absent.
     """
-    target, wanted = _device(device), _dtype(dtype)
+    target, wanted = placement(device), _dtype(dtype)
     with source.path(checkpoint, with_weights=False) as folder:
         promised = trusting.promised_weights(trusting.require_known(folder, trusted=trust_remote_code))
         _require_memory(folder, weights_in_float32=promised)
@@ -120,17 +122,8 @@ def random_init(
         )
     fresh = replace(checkpoint, revision=f"random_init_{seed}", step=0, tokens_seen=0, commit=commit)
     _require_fit(tokenizer, module, checkpoint=fresh)
-    return LanguageModel.of(module.to(target, wanted or _stored_dtype(config)), tokenizer, checkpoint=fresh)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"unknown device {name!r}; use 'cpu', 'cuda' or 'cuda:<i>'") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {name!r} is absent: torch sees {torch.cuda.device_count()} CUDA devices; use 'cpu'")
-    return device
+    module = placed(module, target, dtype=wanted or _stored_dtype(config))
+    return LanguageModel.of(module, tokenizer, checkpoint=fresh)
 
 
 def _dtype(name: str) -> torch.dtype | None:

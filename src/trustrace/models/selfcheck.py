@@ -145,6 +145,6 @@ def _placed(anatomy: Anatomy, mask: Int[Tensor, "statement token"]) -> dict[str,
 
 
 def _difference(one: Float[Tensor, "1 token d_model"], other: Float[Tensor, "1 token d_model"]) -> float:
-    one, other = one.to(torch.float64), other.to(torch.float64)
+    one, other = one.to(other.device, torch.float64), other.to(torch.float64)
     distance, size = (one - other).norm(dim=-1), other.norm(dim=-1)
     return float((distance / size.clamp(min=torch.finfo(torch.float64).tiny)).max())

@@ -34,7 +34,7 @@ def load_model(
         some = ", ".join(checkpoint.revision for checkpoint in known[:5])
         raise CheckpointError(f"{source} has no checkpoint {revision!r}; it has {len(known)}, such as {some}")
     settings.require_device()
-    return load(series, wanted[-1], device=settings.torch_device(), dtype=dtype, trust_remote_code=trust_remote_code)
+    return load(series, wanted[-1], device=settings.model_device, dtype=dtype, trust_remote_code=trust_remote_code)
 
 
 def capture_statements(

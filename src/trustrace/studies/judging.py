@@ -232,6 +232,7 @@ def _own(path: Path, aspect: Aspect | None, settings: Settings) -> Judge:
 
 def _language_model(source: str, aspect: Aspect, settings: Settings) -> Judge:
     name = DEFAULT_MODELS[aspect] if source in ("", DEFAULT) else source
+    settings.require_device(spreads=False)
     model = load_model(name, revision=None, settings=settings)
     return LanguageModelJudge(model=model, aspect=aspect, name=name, batch_tokens=settings.batch_tokens)
 

@@ -137,7 +137,7 @@ def _trained(source: CheckpointSource, checkpoint: Checkpoint, study: TraceConfi
         return load(
             place or source,
             checkpoint,
-            device=settings.torch_device(),
+            device=settings.model_device,
             dtype=study.dtype,
             trust_remote_code=study.trust_remote_code,
         )
@@ -153,7 +153,7 @@ def _fresh(source: CheckpointSource, like: Checkpoint, study: TraceConfig, setti
             place or source,
             like,
             seed=seed,
-            device=settings.torch_device(),
+            device=settings.model_device,
             dtype=study.dtype,
             trust_remote_code=study.trust_remote_code,
         )

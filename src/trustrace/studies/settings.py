@@ -6,6 +6,9 @@ from typing import Literal
 
 from trustrace.core.errors import ConfigError
 
+BALANCED = "balanced"
+"""A device of many: all GPUs, each with its share of a model's blocks."""
+
 Order = Literal["coarse", "series"]
 """How a series is worked through: its ends first and then ever finer, or from its beginning."""
 
@@ -15,7 +18,8 @@ class Settings:
     """Where work is done.
 
     Attributes:
-        device: A torch device, or ``auto``: a GPU where there is one.
+        device: A torch device; ``auto``, a GPU where there is one; or ``balanced``, where a model's blocks lie on all GPUs, and what is
+            measured in them is computed on the first.
         batch_tokens: Tokens in one forward pass; None is what suits the device.
         data_dir: A folder of real data; None downloads what is missing.
         keep_downloads: Keep checkpoints that a trace fetched from the hub in its cache; a series can be larger than the disk.
@@ -37,22 +41,34 @@ class Settings:
         """Whether checkpoints that were fetched go when they have been measured."""
         return self.disk_budget is not None or not self.keep_downloads
 
+    @property
+    def model_device(self) -> str:
+        """Where models are loaded that are read and not changed: :meth:`torch_device`, or ``balanced``."""
+        return self.device if self.device == BALANCED else self.torch_device()
+
     def torch_device(self) -> str:
         """The device's name as torch knows it."""
-        if self.device != "auto":
+        if self.device not in ("auto", BALANCED):
             return self.device
         import torch
 
         return "cuda" if torch.cuda.is_available() else "cpu"
 
-    def require_device(self) -> None:
+    def require_device(self, *, spreads: bool = True) -> None:
         """Do nothing where torch can use the device.
+
+        Args:
+            spreads: Whether this work can be done in a model whose blocks lie on several devices.
 
         Raises:
             ConfigError: it cannot.
         """
         import torch
 
+        if self.device == BALANCED and not spreads:
+            raise ConfigError(
+                f"--device {BALANCED}: models are spread over several GPUs by trace, dynamics and capture alone; use cuda, cpu or auto"
+            )
         name = self.torch_device()
         try:
             torch.empty(1, device=name)

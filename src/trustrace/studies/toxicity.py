@@ -46,7 +46,7 @@ def open_classifier(text: str, *, settings: Settings) -> ToxicityClassifier:
     """
     if text.startswith(HUB):
         source, _, label = text.removeprefix(HUB).partition("#")
-        settings.require_device()
+        settings.require_device(spreads=False)
         model = load_classifier(source or DEFAULT, device=settings.torch_device())
         return NeuralClassifier(model=model, label=label or TOXIC_LABEL)
     if is_classifier(Path(text)):

@@ -107,7 +107,7 @@ def build_vectors(
         MeasurementError: a direction cannot be computed.
         RunError: `out` cannot be written.
     """
-    settings.require_device()
+    settings.require_device(spreads=False)
     series = open_source(source, keep_downloads=settings.keep_downloads)
     written: tuple[Path, ...] = ()
     for done, checkpoint in enumerate(checkpoints):

@@ -117,7 +117,7 @@ def plan_proxy(study: ProxyConfig, *, settings: Settings) -> ProxyPlan:
         ModelError: a source holds no such checkpoints.
         TokenizerError: the vocabulary of expert or anti-expert differs from a base's by more than special tokens after it.
     """
-    settings.require_device()
+    settings.require_device(spreads=False)
     series = open_source(study.bases.source, keep_downloads=settings.keep_downloads)
     chosen = select(series.checkpoints(), study.bases.how())
     plan = ProxyPlan(

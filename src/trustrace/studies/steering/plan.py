@@ -211,7 +211,7 @@ def plan_steer(study: SteerConfig, *, settings: Settings) -> SteerPlan:
         DataError: a dataset cannot be used.
         ModelError: a source holds no such checkpoints, or a target is of another shape or vocabulary than the source.
     """
-    settings.require_device()
+    settings.require_device(spreads=False)
     series = open_source(study.sources.source, keep_downloads=settings.keep_downloads)
     chosen = select(series.checkpoints(), study.sources.how())
     targets = tuple(_target(one, settings) for one in study.targets)

@@ -121,7 +121,7 @@ def plan_finetune(study: FinetuneConfig, *, settings: Settings) -> FinetunePlan:
         MissingExtraError: an adapter is asked for and peft is not installed.
         RunError: no steering run lies where `compute` says.
     """
-    settings.require_device()
+    settings.require_device(spreads=False)
     bases = tuple(base for config in study.models for base in _bases(config.source, config.chosen, settings))
     _require_different(bases)
     if any(method.adapter for method in study.methods):
