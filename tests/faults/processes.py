@@ -1,6 +1,7 @@
 """Traces in processes of their own, which can be killed like any other; what they import is loaded once."""
 
 import multiprocessing
+import os
 import resource
 import sys
 import time
@@ -40,7 +41,13 @@ def series(folder: Path) -> dict[str, Any]:
 
 
 def start(
-    study: Mapping[str, Any], out: Path, *, shard: str = "1/1", clock: float = 0.0, largest: int | None = None
+    study: Mapping[str, Any],
+    out: Path,
+    *,
+    shard: str = "1/1",
+    clock: float = 0.0,
+    largest: int | None = None,
+    cluster: Mapping[str, Any] | None = None,
 ) -> BaseProcess:
     """Trace `study` into `out` in another process.
 
@@ -50,8 +57,9 @@ def start(
         shard: Which part.
         clock: Seconds by which its clock is set back each time that it is read.
         largest: Bytes that the largest of its files may have.
+        cluster: Where its workers are, if it has any: an address, how many, and a hub that they fetch from.
     """
-    process = _context.Process(target=_trace, args=(dict(study), out, shard, clock, largest))
+    process = _context.Process(target=_trace, args=(dict(study), out, shard, clock, largest, cluster))
     process.start()
     return process
 
@@ -94,7 +102,14 @@ def told(run: Path) -> str:
     return run.with_name(f"{run.name}.err").read_text()
 
 
-def _trace(study: dict[str, Any], out: Path, shard: str, clock: float, largest: int | None) -> None:
+def _trace(
+    study: dict[str, Any],
+    out: Path,
+    shard: str,
+    clock: float,
+    largest: int | None,
+    cluster: Mapping[str, Any] | None,
+) -> None:
     from trustrace.studies.config import TraceConfig
     from trustrace.studies.settings import Settings
     from trustrace.studies.sharding import Shard
@@ -106,10 +121,29 @@ def _trace(study: dict[str, Any], out: Path, shard: str, clock: float, largest: 
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
     try:
         config = TraceConfig.read(study, where="-")
+        if cluster is not None:
+            _trace_on(config, out, **cluster)
+            return
         run_trace(config, out=out, settings=Settings(device="cpu"), shard=Shard.parse(shard))
     except TrustraceError as error:
         out.with_name(f"{out.name}.err").write_text(str(error))
         sys.exit(error.exit_code)
+
+
+def _trace_on(
+    config: Any, out: Path, *, url: str = "", hub: str = "", cache: str = "", budget: int | None = None, **cluster: Any
+) -> None:
+    from huggingface_hub import constants
+
+    from trustrace.studies.ray_engine import Cluster, run_on_ray
+    from trustrace.studies.settings import Settings
+
+    if hub:
+        constants.ENDPOINT, constants.HF_HUB_OFFLINE, constants.HF_HUB_CACHE = hub, False, cache
+        constants.HUGGINGFACE_CO_URL_TEMPLATE = hub + "/{repo_id}/resolve/{revision}/{filename}"
+        os.environ.update(HF_ENDPOINT=hub, HF_HUB_OFFLINE="0", HF_HUB_CACHE=cache)
+    settings = Settings(device="cpu", disk_budget=budget)
+    run_on_ray(config, out=url or str(out), cluster=Cluster(**cluster), settings=settings)
 
 
 def _set_back(seconds: float) -> None:

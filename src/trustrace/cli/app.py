@@ -14,9 +14,7 @@ from trustrace.cli.options import (
     DataDir,
     Device,
     ModeName,
-    OrderName,
     Out,
-    OutOrUrl,
     PositionName,
     ProtocolName,
     Revision,
@@ -25,11 +23,11 @@ from trustrace.cli.options import (
     Sites,
     StudyProtocol,
     TruncationName,
-    parse_bytes,
     protocol_of,
     protocols_of,
 )
 from trustrace.cli.proxy import proxy_tune
+from trustrace.cli.trace import trace
 
 app = typer.Typer(
     name="trustrace",
@@ -45,6 +43,7 @@ app.add_typer(vectors.app, name="vectors")
 app.add_typer(judges.app, name="judge")
 app.add_typer(toxicity.app, name="toxicity")
 app.add_typer(paper.app, name="paper")
+app.command()(trace)
 app.command()(evaluate)
 app.command()(dynamics)
 app.command()(finetune)
@@ -100,68 +99,6 @@ def pretrain(
             plots=described.plots(out=out),
         )
     say(f"checkpoints: {made}" + (f"\nreport: trustrace report {watcher.out}" if watcher else ""))
-
-
-@app.command()
-def trace(
-    study: Path,
-    out: OutOrUrl,
-    protocol: StudyProtocol = None,
-    device: Device = "auto",
-    batch_tokens: BatchTokens = None,
-    data_dir: DataDir = None,
-    keep_downloads: Annotated[
-        bool, typer.Option(help="Keep checkpoints fetched from the hub after they are measured.")
-    ] = True,
-    disk_budget: Annotated[
-        str | None,
-        typer.Option(metavar="BYTES", help="What fetched checkpoints may take, such as 60GB; each goes when measured."),
-    ] = None,
-    ahead: Annotated[int, typer.Option(min=0, help="How many checkpoints are fetched while one is measured.")] = 1,
-    order: Annotated[
-        OrderName, typer.Option(help="coarse begins with both ends of training and refines; series follows it.")
-    ] = OrderName.coarse,
-    shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Do the I-th of N parts; all parts share one --out.")
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try again what failed, and leave what was not begun.")
-    ] = False,
-) -> None:
-    """Probe every site of every checkpoint on every dataset of STUDY; started again, it goes on."""
-    from trustrace.cli.view import say, showing_progress
-    from trustrace.runs.remote import placed
-    from trustrace.studies.config import TraceConfig
-    from trustrace.studies.files import read_study
-    from trustrace.studies.settings import Settings
-    from trustrace.studies.sharding import WHOLE, Shard
-    from trustrace.studies.trace import run_trace
-
-    part = Shard.parse(shard) if shard else WHOLE
-    folder, mirror = placed(out)
-    if mirror:
-        say(f"works in {folder}, kept at {mirror.name}")
-    settings = Settings(
-        device=device,
-        batch_tokens=batch_tokens,
-        data_dir=data_dir,
-        keep_downloads=keep_downloads,
-        disk_budget=parse_bytes(disk_budget),
-        ahead=ahead,
-        order=order.value,
-    )
-    with showing_progress() as progress:
-        asked = read_study(study, TraceConfig, protocol=protocol_of(protocol))
-        table = run_trace(
-            asked,
-            out=folder,
-            settings=settings,
-            shard=part,
-            only_failed=retry_failed,
-            mirror=mirror,
-            progress=progress,
-        )
-    say(f"table: {table}\nreport: trustrace report {folder}")
 
 
 @app.command()

@@ -48,6 +48,13 @@ Parameters = Annotated[
 ]
 
 
+class EngineName(StrEnum):
+    """Who does the work."""
+
+    local = "local"
+    ray = "ray"
+
+
 class OrderName(StrEnum):
     """How a series is worked through."""
 

@@ -3,7 +3,7 @@
 Claims are locks on files of the run folder, which the system lets go when their process ends, however it ends::
 
     .lock           held alone by a whole run; together by all shares of a divided one
-    .lock-3-of-8    held by the share of that name
+    .lock-3-of-8    held by the share of that name; 3-of-ray is a worker on a cluster, and 0-of-ray whoever oversees them
     .lock-claim     held for the moment of claiming, so that claims come one after the other
     .lock-table     held while what all shares have finished is put together
 
@@ -25,7 +25,7 @@ from trustrace.runs.files import SCRATCH, replacing
 from trustrace.runs.reading import read_document
 
 LOCK = ".lock"
-_SHARE = re.compile(r"\d+-of-\d+")
+_SHARE = re.compile(r"\d+-of-(?:\d+|ray)")
 
 
 @contextmanager
@@ -82,9 +82,8 @@ def _take(held: ExitStack, folder: Path, share: str) -> None:
         return
     divisions = {one.partition("-of-")[2] for one in _live(folder)} - {share.partition("-of-")[2]}
     if divisions:
-        raise RunError(
-            f"{folder}: another process works in this run as one of {', '.join(sorted(divisions))} shards; divide it as they do, or wait"
-        )
+        how = ", ".join("workers on Ray" if one == "ray" else f"{one} shards" for one in sorted(divisions))
+        raise RunError(f"{folder}: other processes divide this run among {how}; divide it as they do, or wait")
     if not _try(held, folder / f"{LOCK}-{share}", fcntl.LOCK_EX):
         raise RunError(
             f"{folder}: another process works in this run as shard {share.replace('-of-', '/')}; wait for it, or take another --shard"

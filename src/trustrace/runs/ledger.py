@@ -188,7 +188,8 @@ class Ledger:
             yield
 
     def look_again(self) -> None:
-        """Fetch what others have finished elsewhere since this process looked."""
+        """See what others have finished since this process looked, here and elsewhere."""
+        self.known.update(_published(self.folder / "units"))
         if self.mirror is not None:
             self.known.update(self.mirror.bring(self.folder, owner=self.share))
             self.mirror.bring_failures(self.folder, owner=self.share)

@@ -1,7 +1,8 @@
 """Trace: every dataset, at every site, of every checkpoint."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,30 +57,46 @@ def run_trace(
     """
     settings.require_device()
     plan = plan_trace(study, settings=settings)
-    started = time.monotonic()
     with Ledger.open(out, study=study.model_dump(mode="json"), share=shard.name, mirror=mirror) as ledger:
         trace = Tracing(
             plan=plan, ledger=ledger, settings=settings, progress=progress, shard=shard, only_failed=only_failed
         )
-        ledger.forget_failures(plan.units)
-        ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in plan.units])
-        trace.tell()
-        try:
-            for statements in plan.datasets:
-                if plan.floors_unit(statements).folder in trace.own:
-                    record_floors(trace, statements)
+        with complete(trace):
+            record_all_floors(trace)
             make_visits(trace, plan, Listed(open_visits(trace, plan)))
-            with ledger.concluding():
-                record_phases(trace)
-        finally:
-            with ledger.concluding():
-                conclude(trace, started=started)
-        while ledger.has_news():
-            with ledger.concluding():
-                record_phases(trace)
-                conclude(trace, started=started)
-        _require_success(trace)
     return out / "measurements.parquet"
+
+
+@contextmanager
+def complete(trace: Tracing) -> Iterator[None]:
+    """Say what `trace` will do, let the body do its units, and write what can be said then, however the body ends.
+
+    Raises:
+        RunError: units failed; what is finished is in the table all the same.
+    """
+    ledger, started = trace.ledger, time.monotonic()
+    ledger.forget_failures(trace.plan.units)
+    ledger.write("plan.json", [{"unit": unit.folder, "name": unit.name} for unit in trace.plan.units])
+    trace.tell()
+    try:
+        yield
+        with ledger.concluding():
+            record_phases(trace)
+    finally:
+        with ledger.concluding():
+            conclude(trace, started=started)
+    while ledger.has_news():
+        with ledger.concluding():
+            record_phases(trace)
+            conclude(trace, started=started)
+    _require_success(trace)
+
+
+def record_all_floors(trace: Tracing) -> None:
+    """What is reached without a model on each dataset that falls to this process."""
+    for statements in trace.plan.datasets:
+        if trace.plan.floors_unit(statements).folder in trace.own:
+            record_floors(trace, statements)
 
 
 def record_floors(trace: Tracing, statements: Statements) -> None:
@@ -100,7 +117,7 @@ def record_floors(trace: Tracing, statements: Statements) -> None:
 
 def record_phases(trace: Tracing) -> None:
     """Judge the courses over training; a checkpoint that is missing leaves a gap in them, but what is not done here is waited for."""
-    if (trace.shard != WHOLE or trace.only_failed) and _is_open_elsewhere(trace):
+    if not trace.does_all and _is_open_elsewhere(trace):
         return
     units = _courses(trace)
     unit = phases_unit(trace.plan, units)
@@ -148,6 +165,7 @@ def _manifest(trace: Tracing, *, started: float, rows: int) -> dict[str, Any]:
     return {
         "study": plan.study.name,
         "environment": environment() | {"device": trace.settings.torch_device()},
+        "workers": [dict(one) for one in trace.workers],
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds)),
         "seconds": round(seconds, 1),
         "seed": plan.study.seed,

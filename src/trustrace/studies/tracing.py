@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from trustrace.activations.capture import capture
 from trustrace.core.errors import DataError, MeasurementError, ModelError
@@ -26,7 +27,18 @@ UNIT_ERRORS = (DataError, MeasurementError, ModelError)
 
 @dataclass(frozen=True, kw_only=True)
 class Tracing:
-    """A trace at work: what to do, where the results go, who is told, and which part of it is done here."""
+    """A trace at work: what to do, where the results go, who is told, and which part of it is done here.
+
+    Attributes:
+        plan: What is measured.
+        ledger: Where the results go.
+        settings: Where work is done.
+        progress: Told of the units that are done here.
+        shard: Which part is done here, where that is settled beforehand.
+        only_failed: Leave what was not begun.
+        is_divided: Others do units of it as well.
+        workers: What is known of the machines that did, for the manifest.
+    """
 
     plan: Units
     ledger: Ledger
@@ -34,6 +46,8 @@ class Tracing:
     progress: Progress
     shard: Shard = WHOLE
     only_failed: bool = False
+    is_divided: bool = False
+    workers: list[Mapping[str, Any]] = field(default_factory=list)
 
     @cached_property
     def own(self) -> Mapping[str, Unit]:
@@ -45,6 +59,11 @@ class Tracing:
     def inputs(self) -> StandingInputs:
         """What the representations are compared with."""
         return StandingInputs(plan=self.plan, ledger=self.ledger, settings=self.settings)
+
+    @property
+    def does_all(self) -> bool:
+        """Whether nobody else does any unit of it, now or later."""
+        return self.shard == WHOLE and not self.only_failed and not self.is_divided
 
     def open_units(self, subject: Subject) -> list[tuple[Unit, Statements]]:
         """What is still to be measured here in one model."""

@@ -1,6 +1,7 @@
 """The visits of a trace: each model comes into memory once, and everything that is open in it is measured then."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, runtime_checkable
@@ -35,6 +36,9 @@ class Itinerary(Protocol):
     def stop(self) -> None:
         """No visit can be made."""
 
+    def close(self) -> None:
+        """No more visits are made here."""
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -57,17 +61,25 @@ class Listed:
     def stop(self) -> None:
         """Nobody waits."""
 
+    def close(self) -> None:
+        """Nothing is given back."""
+
 
 def open_visits(trace: Tracing, plan: Plan) -> tuple[Visit, ...]:
     """What is to be visited here; the last checkpoint comes first where the inputs have to be read in it."""
     waiting = {subject.checkpoint.key for subject in plan.subjects if trace.open_units(subject)}
-    last = plan.last if waiting and trace.inputs.missing(_wanted(trace, plan)) else None
+    last = plan.last if waiting and lacks_inputs(trace, plan) else None
     return ordered(plan.subjects, waiting=waiting, last=last, order=trace.settings.order)
+
+
+def lacks_inputs(trace: Tracing, plan: Plan) -> bool:
+    """Whether the last checkpoint has to be read before any other can be measured."""
+    return bool(trace.inputs.missing(_wanted(trace, plan)))
 
 
 def make_visits(trace: Tracing, plan: Plan, itinerary: Itinerary) -> None:
     """Measure what is open in the models of the `itinerary`."""
-    with in_turn(plan, itinerary, settings=trace.settings) as turns:
+    with in_turn(plan, itinerary, settings=trace.settings) as turns, closing(itinerary):
         for visit, place in turns:
             itinerary.begin(visit)
             if not all(_can_go_on(trace, plan, subject, place, itinerary) for subject in visit.subjects):
