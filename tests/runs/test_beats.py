@@ -114,6 +114,7 @@ def test_who_begins_removes_what_the_dead_said_and_what_cannot_be_read(tmp_path:
     write_beat(tmp_path, beat("1-of-3"))
     write_beat(tmp_path, beat("2-of-3", pid=NOBODY, written=time.time() - LATER))
     (tmp_path / LIVE / "3-of-3.json").write_text("no beat")
+    (tmp_path / LIVE / ".2-of-3.json").write_text("half a be")
     remove_dead(tmp_path)
     assert [path.name for path in (tmp_path / LIVE).iterdir()] == ["1-of-3.json"]
 

@@ -13,6 +13,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,7 +24,6 @@ from typing_extensions import TypedDict
 from trustrace.core.documents import FolderName, shaped
 from trustrace.core.errors import RunError
 from trustrace.core.progress import Stage
-from trustrace.runs.files import replacing
 
 LIVE = "live"
 """The folder of a run in which its beats lie."""
@@ -103,11 +103,16 @@ class Beat(TypedDict):
 
 
 def write_beat(run: Path, beat: Beat) -> bool:
-    """Write `beat` into the run folder `run`; False where it cannot be written, which is no reason to stop."""
+    """Write `beat` into the run folder `run`; False where it cannot be written, which is no reason to stop.
+
+    It is there whole or not at all, as :mod:`trustrace.runs.files` has it, but waits for no disk: it need not outlive a power cut.
+    """
+    path = _path(run, beat["worker"])
     try:
-        with replacing(_path(run, beat["worker"]), owner=beat["worker"], is_lasting=False) as scratch:
-            scratch.write_text(json.dumps(beat), encoding="utf-8")
-    except RunError:
+        path.parent.mkdir(exist_ok=True)
+        _scratch(path).write_text(json.dumps(beat), encoding="utf-8")
+        _scratch(path).replace(path)
+    except OSError:
         return False
     return True
 
@@ -116,6 +121,7 @@ def remove_beat(run: Path, worker: str) -> None:
     """Remove what `worker` has said, and the folder if nobody else says anything."""
     try:
         _path(run, worker).unlink(missing_ok=True)
+        _scratch(_path(run, worker)).unlink(missing_ok=True)
         (run / LIVE).rmdir()
     except OSError:
         # Others are at work, or the disk is gone: a beat that stays is called by its age.
@@ -123,14 +129,11 @@ def remove_beat(run: Path, worker: str) -> None:
 
 
 def remove_dead(run: Path) -> None:
-    """Remove the beats of processes that are gone, or were silent when this one began, and what cannot be read; a live one beats again."""
-    for path in _beats_in(run):
-        try:
-            beat = read_beat(path)
-        except RunError:
-            beat = None
-        if beat is None or pulse(beat) != "at work":
-            path.unlink(missing_ok=True)
+    """Remove what is said of processes that are gone or silent, and what cannot be read; a live one says it again."""
+    for path in (run / LIVE).glob("*"):
+        if not _is_of_the_living(path):
+            with suppress(OSError):
+                path.unlink()
 
 
 def read_beats(run: Path) -> tuple[Beat, ...]:
@@ -187,6 +190,19 @@ def on_checkpoints(beat: Beat) -> float:
 def hostname() -> str:
     """What this machine is called."""
     return socket.gethostname()[:LONGEST]
+
+
+def _is_of_the_living(path: Path) -> bool:
+    try:
+        beat = None if path.name.startswith(".") else read_beat(path)
+    except (RunError, OSError):
+        return False
+    return beat is not None and pulse(beat) == "at work"
+
+
+def _scratch(path: Path) -> Path:
+    """Where a beat is written before it is one; nobody else writes beats of that name."""
+    return path.with_name(f".{path.name}")
 
 
 def _beats_in(run: Path) -> Iterator[Path]:

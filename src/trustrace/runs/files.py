@@ -15,13 +15,12 @@ SCRATCH = ".scratch-"
 
 
 @contextmanager
-def replacing(path: Path, *, owner: str = "", is_lasting: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, owner: str = "") -> Iterator[Path]:
     """Yield a temporary path beside `path` that takes its place when the body succeeds and vanishes when it does not.
 
     Args:
         path: What is written.
         owner: Which of several processes that share a folder writes it.
-        is_lasting: Whether it is to outlive a power cut; what is said anew each second need not wait for the disk.
 
     Raises:
         RunError: the disk is full or not writable; `path` is as it was.
@@ -31,8 +30,7 @@ def replacing(path: Path, *, owner: str = "", is_lasting: bool = True) -> Iterat
         scratch = Path(tempfile.mkdtemp(prefix=scratch_of(owner), dir=path.parent))
         try:
             yield scratch / path.name
-            if is_lasting:
-                _flush(scratch / path.name)
+            _flush(scratch / path.name)
             (scratch / path.name).replace(path)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

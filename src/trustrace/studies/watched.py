@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, get_args, runtime_checkable
 
@@ -21,7 +22,7 @@ ALONE = "alone"
 EVERY = 1.0
 """Seconds between two beats while one thing is done."""
 
-CLOSEST = 0.25
+CLOSEST = 0.5
 """Seconds between two beats at the least, however fast stages follow each other."""
 
 RECENT = 15
@@ -204,6 +205,7 @@ def _told(spent: Mapping[Stage, float]) -> dict[Stage, float]:
     return {stage: round(seconds, 2) for stage, seconds in spent.items() if seconds > 0}
 
 
+@lru_cache(maxsize=64)
 def _sayable(name: str) -> str:
     """A name as it may be written down: without secrets, without halves of characters, and not endless."""
     return without_secrets(name).encode("utf-8", "replace").decode()[:LONGEST]
