@@ -18,7 +18,7 @@ from trustrace.core.errors import ConfigError, DiskFullError, IntegrityError, Mo
 from trustrace.core.progress import Progress
 from trustrace.core.sites import select_sites
 from trustrace.core.statements import Statements
-from trustrace.measures.over_training.alone import BYTES_PER_PREDICTION, Alone, Member
+from trustrace.measures.over_training.alone import Alone, Member
 from trustrace.measures.over_training.compare import spread_out
 from trustrace.measures.over_training.views import Design
 from trustrace.models.extents import Extent, extent_of
@@ -28,6 +28,7 @@ from trustrace.runs.files import replacing
 from trustrace.runs.identity import Unit, code_version
 from trustrace.runs.ledger import Ledger
 from trustrace.studies.planning import MEASURING, Plan, Subject
+from trustrace.studies.scratch import Scratch, size
 from trustrace.studies.screening import note_weights
 from trustrace.studies.settings import Settings
 from trustrace.studies.streaming import in_turn, ordered
@@ -42,36 +43,6 @@ Tell = Callable[[str], None]
 
 def ignore(_: str) -> None:
     """Tell nobody."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scratch:
-    """The room that a comparison takes while it is made, at most.
-
-    Attributes:
-        paired: Checkpoints whose activations are kept.
-        of_one: Bytes of one of them.
-        alone: Bytes of what all others say.
-        passing: Bytes of one dataset's activations while they are read.
-        sites: How many sites are read.
-    """
-
-    paired: int
-    of_one: int
-    alone: int
-    passing: int
-    sites: int
-
-    @property
-    def bytes(self) -> int:
-        """All of it."""
-        return self.paired * self.of_one + self.alone + self.passing
-
-    def __str__(self) -> str:
-        return (
-            f"up to {_size(self.bytes)}: activations of {self.paired} checkpoints at {self.sites} sites, {_size(self.of_one)} each; "
-            f"what the others say alone, {_size(self.alone)}; what is being read, {_size(self.passing)}"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,25 +108,21 @@ class Keeping:
 
     def foresee(self, extent: Extent) -> Scratch:
         """The room that this takes in models of that extent."""
-        sites = len(select_sites(self.sites, n_blocks=extent.n_blocks))
-        rows = [len(one) for one in self.datasets]
-        # A mean over tokens has more digits than the model's own values.
-        value = 4 if self.plan.study.position == "mean" else min(4, extent.bytes_per_value)
-        paired = sum(one.checkpoint.key in self.paired for one in self.subjects)
-        return Scratch(
-            paired=paired,
-            of_one=sum(rows) * sites * extent.d_model * value,
-            alone=(len(self.subjects) - paired) * sum(rows) * sites * BYTES_PER_PREDICTION,
-            passing=max(rows) * sites * extent.d_model * 4,
-            sites=sites,
+        return Scratch.of(
+            rows=[len(one) for one in self.datasets],
+            sites=len(select_sites(self.sites, n_blocks=extent.n_blocks)),
+            d_model=extent.d_model,
+            bytes_per_value=extent.bytes_per_value,
+            position=self.plan.study.position,
+            checkpoints=len(self.subjects),
+            paired=sum(one.checkpoint.key in self.paired for one in self.subjects),
         )
 
     def held_bytes(self) -> int:
         """What of it is there already; what belongs to another comparison, or was never finished, goes."""
-        self.folder.mkdir(exist_ok=True)
         files = [self._file(subject, statements) for subject in self.subjects for statements in self.datasets]
         known = {*files, *map(manifest_path, files)}
-        for path in set(self.folder.iterdir()) - known:
+        for path in set(self.folder.glob("*")) - known:
             path.unlink() if path.is_file() else shutil.rmtree(path)
         return sum(path.stat().st_size for path in known if path.is_file())
 
@@ -201,21 +168,21 @@ def require_room(keeping: Keeping, *, budget: int | None, tell: Tell) -> None:
         tell("scratch: not known, since no checkpoint's configuration can be read")
         return
     wanted = keeping.foresee(extent)
-    held, free = keeping.held_bytes(), shutil.disk_usage(keeping.folder).free
-    there = f", of which {_size(held)} are there" if held else ""
-    tell(f"scratch: {wanted}{there}; in {keeping.folder}, which goes at the end; {_size(free)} are free")
+    held, free = keeping.held_bytes(), shutil.disk_usage(keeping.folder.parent).free
+    there = f", of which {size(held)} are there" if held else ""
+    tell(f"scratch: {wanted}{there}; in {keeping.folder}, which goes at the end; {size(free)} are free")
     one_site = replace(keeping, sites=("embed",)).foresee(extent).bytes
     ways_out = (
-        f"compare fewer sites (--site; one takes {_size(one_site)}) or fewer checkpoints pair by pair "
-        f"(--checkpoints; each takes {_size(wanted.of_one)})"
+        f"compare fewer sites (--site; one takes {size(one_site)}) or fewer checkpoints pair by pair "
+        f"(--checkpoints; each takes {size(wanted.of_one)})"
     )
     if budget is not None and wanted.bytes > budget:
         raise ConfigError(
-            f"the comparison takes {_size(wanted.bytes)} of scratch, and --scratch-budget allows {_size(budget)}; {ways_out}"
+            f"the comparison takes {size(wanted.bytes)} of scratch, and --scratch-budget allows {size(budget)}; {ways_out}"
         )
     if wanted.bytes - held > free:
         raise DiskFullError(
-            f"{keeping.folder}: the comparison takes {_size(wanted.bytes)} of scratch{there}, and {_size(free)} are free; {ways_out}"
+            f"{keeping.folder}: the comparison takes {size(wanted.bytes)} of scratch{there}, and {size(free)} are free; {ways_out}"
         )
 
 
@@ -269,11 +236,3 @@ def _extent(keeping: Keeping) -> Extent | None:
         except ModelError:
             continue
     return None
-
-
-def _size(count: int) -> str:
-    """Bytes for people, in powers of 1000 as `60GB` on the command line is."""
-    amount, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    while amount >= 1000 and len(units) > 1:
-        amount, units = amount / 1000, units[1:]
-    return f"{amount:.3g} {units[0]}"

@@ -175,6 +175,7 @@ def test_what_stands_alone_must_have_been_scored_on_these_rows_and_two_must_be_w
     alone = [Alone.of(one, design, config=QUICK) for one in series]
     with pytest.raises(MeasurementError, match="1 checkpoints with activations"):
         compare([*alone[:2], series[2]], STATEMENTS, config=QUICK, over=OVER, seed=0)
+    assert 16 * 2 * 160 < len(alone[0].to_bytes()) < 16 * 2 * 160 + 2048, "the room that a comparison says it takes"
     short = replace(alone[1], log_odds=alone[1].log_odds[:, 1:], spread=alone[1].spread[:, 1:])
     with pytest.raises(AlignmentError, match="was scored on 159 rows"):
         compare([series[0], short, series[2]], STATEMENTS, config=QUICK, over=OVER, seed=0)

@@ -22,9 +22,6 @@ from trustrace.measures.over_training.fragility import margins_and_spreads
 from trustrace.measures.over_training.linear import fit
 from trustrace.measures.over_training.views import Design, site_views
 
-BYTES_PER_PREDICTION = 16
-"""Of one tested statement at one site: a log-odds and a deviation in float64."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Alone:

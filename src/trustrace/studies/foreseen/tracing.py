@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from trustrace.core.sites import select_sites
+from trustrace.measures.over_training.config import OverTrainingConfig
 from trustrace.measures.work import DOUBLE_PRODUCTS, SINGLE_PRODUCTS, Work, inputs_work, site_work
 from trustrace.models.passes import pass_operations, reading_flops
 from trustrace.models.shapes import BYTES, StoredDtype
@@ -11,6 +12,8 @@ from trustrace.studies.foreseen.bill import Bill, Line, flops, size
 from trustrace.studies.foreseen.machines import Machine
 from trustrace.studies.foreseen.sizes import Texts, statements_size
 from trustrace.studies.foreseen.subjects import Hints, Series, series_of
+from trustrace.studies.scratch import Scratch
+from trustrace.studies.scratch import size as room
 from trustrace.studies.settings import Settings
 
 BATCH_TOKENS = 8192
@@ -62,9 +65,25 @@ def foresee_trace(study: TraceConfig, machine: Machine, *, hints: Hints, setting
                 f"{SINGLE_PRODUCTS} in float32, {DOUBLE_PRODUCTS} in float64 a column",
                 "counted while probes were fitted",
             ),
+            ("`trustrace dynamics` afterwards", _afterwards(study, series, texts, dtype=dtype), "its own options"),
         ),
         left_out=tuple(_left_out(study)),
     )
+
+
+def _afterwards(study: TraceConfig, series: Series, texts: list[Texts], *, dtype: StoredDtype) -> str:
+    """What comparing the checkpoints with each other takes."""
+    paired = min(series.count, OverTrainingConfig().matrix_checkpoints)
+    scratch = Scratch.of(
+        rows=[one.rows for one in texts],
+        sites=len(select_sites(study.sites, n_blocks=series.shape.n_blocks)),
+        d_model=series.shape.d_model,
+        bytes_per_value=BYTES[dtype],
+        position=study.position,
+        checkpoints=series.count,
+        paired=paired,
+    )
+    return f"each checkpoint once more, and {room(scratch.bytes)} of scratch for the pairs of {paired}"
 
 
 def work_lines(work: Work, machine: Machine) -> tuple[Line, ...]:
