@@ -37,8 +37,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patched.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patched.delenv("RAY_ADDRESS", raising=False)
         # A node that dies has to be missed soon.
-        patched.setenv("RAY_health_check_period_ms", "500")
-        patched.setenv("RAY_health_check_failure_threshold", "4")
+        patched.setenv("RAY_health_check_period_ms", "1000")
         patched.setenv("RAY_enable_metrics_collection", "0")
         made = _started()
         yield made

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trustrace.core.errors import ConfigError, MissingExtraError, ModelError, RunError, TrustraceError
-from trustrace.core.progress import Progress, silent
+from trustrace.core.progress import Progress, enter, silent
 from trustrace.runs.ledger import Ledger
 from trustrace.runs.manifest import environment
 from trustrace.runs.remote import placed
@@ -29,6 +29,7 @@ from trustrace.studies.streaming import Visit
 from trustrace.studies.trace import complete, record_all_floors
 from trustrace.studies.tracing import Tracing
 from trustrace.studies.visiting import lacks_inputs, make_visits, open_visits
+from trustrace.studies.watched import watching
 
 SHARE = "of-ray"
 """What the shares of a run are called that workers on a cluster divide as they go; the first is that of whoever oversees them."""
@@ -94,12 +95,29 @@ def run_on_ray(
         ConfigError: there is no such cluster, or it has no such device.
         RunError: as for a trace; or workers ended before everything was done.
     """
-    ray = _imported()
+    _imported()
     plan = plan_trace(study, settings=settings)
+    return trace_plan(plan, out=out, cluster=cluster, settings=settings, only_failed=only_failed, progress=progress)
+
+
+def trace_plan(
+    plan: Plan,
+    *,
+    out: str,
+    cluster: Cluster,
+    settings: Settings,
+    only_failed: bool = False,
+    progress: Progress = silent,
+) -> Path:
+    """What :func:`run_on_ray` does once it is known what is to be done."""
+    ray = _imported()
     folder, mirror = placed(out)
-    with Ledger.open(folder, study=study.model_dump(mode="json"), share=f"0-{SHARE}", mirror=mirror) as ledger:
+    with (
+        Ledger.open(folder, study=plan.study.model_dump(mode="json"), share=f"0-{SHARE}", mirror=mirror) as ledger,
+        watching(folder, worker=f"0-{SHARE}", progress=progress) as watched,
+    ):
         trace = Tracing(
-            plan=plan, ledger=ledger, settings=settings, progress=progress, only_failed=only_failed, is_divided=True
+            plan=plan, ledger=ledger, settings=settings, progress=watched, only_failed=only_failed, is_divided=True
         )
         with complete(trace):
             visits = open_visits(trace, plan)
@@ -196,12 +214,15 @@ class Worker:
         folder, mirror = placed(orders.place)
         share = f"{ask('enlist', number, environment() | {'device': orders.settings.torch_device()})}-{SHARE}"
         study = orders.plan.study.model_dump(mode="json")
-        with Ledger.open(folder, study=study, share=share, mirror=mirror) as ledger:
+        with (
+            Ledger.open(folder, study=study, share=share, mirror=mirror) as ledger,
+            watching(folder, worker=share, takes_any=True) as watched,
+        ):
             trace = Tracing(
                 plan=orders.plan,
                 ledger=ledger,
                 settings=orders.settings,
-                progress=silent,
+                progress=watched,
                 only_failed=orders.only_failed,
                 is_divided=True,
             )
@@ -235,6 +256,7 @@ def _oversee(ray: Any, trace: Tracing, orders: Orders, cluster: Cluster) -> None
     crew = _hired(ray, orders, dispatch, cluster)
     record_all_floors(trace)
     looked = time.monotonic()
+    enter(trace.progress, "overseeing", checkpoint="")
     while crew.at_work:
         _look_after(ray, crew, dispatch)
         if trace.ledger.mirror is None or time.monotonic() - looked > FAR_TICK:
