@@ -179,5 +179,6 @@ def test_what_stands_alone_must_have_been_scored_on_these_rows_and_two_must_be_w
     short = replace(alone[1], log_odds=alone[1].log_odds[:, 1:], spread=alone[1].spread[:, 1:])
     with pytest.raises(AlignmentError, match="was scored on 159 rows"):
         compare([series[0], short, series[2]], STATEMENTS, config=QUICK, over=OVER, seed=0)
-    with pytest.raises(IntegrityError, match="is damaged"):
-        Alone.from_bytes(alone[0].to_bytes()[:200], checkpoint=alone[0].checkpoint)
+    for content in (alone[0].to_bytes()[:200], b"", replace(alone[0], sites=("block_0",)).to_bytes()):
+        with pytest.raises(IntegrityError, match="is damaged"):
+            Alone.from_bytes(content, checkpoint=alone[0].checkpoint)

@@ -87,12 +87,17 @@ class Alone:
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as held:
+                sites, log_odds, spread = tuple(map(str, held["sites"])), held["log_odds"], held["spread"]
+                if log_odds.shape != spread.shape or log_odds.shape[:1] != (len(sites),) or log_odds.ndim != 2:
+                    raise ValueError(
+                        f"{len(sites)} sites, and predictions of shape {log_odds.shape} and {spread.shape}"
+                    )
                 return cls(
                     checkpoint=checkpoint,
-                    sites=tuple(map(str, held["sites"])),
+                    sites=sites,
                     d_model=int(held["d_model"]),
-                    log_odds=held["log_odds"],
-                    spread=held["spread"],
+                    log_odds=log_odds,
+                    spread=spread,
                     digest=str(held["digest"]),
                 )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
