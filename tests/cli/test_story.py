@@ -117,7 +117,9 @@ probing: {{folds: 3, bootstrap_draws: 100}}
 @pytest.fixture(scope="module")
 def undisturbed(series: Path) -> Path:
     run = series / "undisturbed"
-    trustrace("trace", series / "study.yaml", "--out", run, "--device", "cpu")
+    told = trustrace("trace", series / "study.yaml", "--out", run, "--device", "cpu")
+    assert "10 of 10 units finished, 0 failed" in told
+    assert not (run / "live").exists()
     return run
 
 

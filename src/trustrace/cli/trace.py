@@ -62,7 +62,9 @@ def trace(
     ] = False,
 ) -> None:
     """Probe every site of every checkpoint on every dataset of STUDY; started again, it goes on."""
-    from trustrace.cli.view import say, showing_progress
+    from trustrace.cli.view import say
+    from trustrace.cli.watching import showing_run
+    from trustrace.runs.remote import placed
     from trustrace.studies.config import TraceConfig
     from trustrace.studies.files import read_study
     from trustrace.studies.settings import Settings
@@ -77,7 +79,7 @@ def trace(
         order=order.value,
     )
     cluster = _cluster(engine, shard=shard, address=ray_address, workers=workers)
-    with showing_progress() as progress:
+    with showing_run(placed(out)[0]) as progress:
         asked = read_study(study, TraceConfig, protocol=protocol_of(protocol))
         table = _traced(asked, out, settings, shard=shard, cluster=cluster, only_failed=retry_failed, progress=progress)
     say(f"table: {table}\nreport: trustrace report {table.parent}")

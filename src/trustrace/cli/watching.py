@@ -106,7 +106,12 @@ class _Drawing:
     def live(self, errors: Console) -> Live:
         """The table on `errors`, drawn anew while it is entered."""
         return Live(
-            get_renderable=lambda: self.now(errors), console=errors, transient=True, refresh_per_second=1 / REDRAWN
+            get_renderable=lambda: self.now(errors),
+            console=errors,
+            transient=True,
+            refresh_per_second=1 / REDRAWN,
+            # What goes into a file stays out of the picture.
+            redirect_stdout=sys.stdout.isatty(),
         )
 
     def now(self, errors: Console) -> RenderableType:

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from trustrace.core.checkpoints import Checkpoint
+from trustrace.core.progress import Progress, silent
 from trustrace.models.ordering import coarse_first
 from trustrace.models.sources import CheckpointSource
 from trustrace.models.stream import CheckpointStream
 from trustrace.studies.planning import Plan, Subject
 from trustrace.studies.settings import Order, Settings
+from trustrace.studies.watched import Watched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,9 @@ def ordered(
 
 
 @contextmanager
-def in_turn(plan: Plan, visits: Iterable[Visit], *, settings: Settings) -> Iterator[Iterator[Turn]]:
+def in_turn(
+    plan: Plan, visits: Iterable[Visit], *, settings: Settings, progress: Progress = silent
+) -> Iterator[Iterator[Turn]]:
     """The `visits` one after the other; while one is made, files for the next ones are fetched, within the budget of the disk.
 
     The next visit is asked for when its files may be fetched.
@@ -81,6 +85,8 @@ def in_turn(plan: Plan, visits: Iterable[Visit], *, settings: Settings) -> Itera
     stream = CheckpointStream(
         plan.source, wanted(), budget=settings.disk_budget, ahead=settings.ahead, keep=not settings.lets_go
     )
+    if isinstance(progress, Watched):
+        progress.follow(stream, budget=settings.disk_budget)
     with stream:
         yield _turns(known, stream, plan.source)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from trustrace.core.errors import RunError
 from trustrace.core.measurements import Measurement
-from trustrace.core.progress import Progress, silent
+from trustrace.core.progress import Progress, enter, silent
 from trustrace.core.statements import Statements
 from trustrace.datasets.audit import audit
 from trustrace.measures.floors import text_floors
@@ -26,6 +26,7 @@ from trustrace.studies.sharding import WHOLE, Shard
 from trustrace.studies.status import QUARANTINE
 from trustrace.studies.tracing import Tracing
 from trustrace.studies.visiting import Listed, make_visits, open_visits
+from trustrace.studies.watched import watching
 
 
 def run_trace(
@@ -57,9 +58,12 @@ def run_trace(
     """
     settings.require_device()
     plan = plan_trace(study, settings=settings)
-    with Ledger.open(out, study=study.model_dump(mode="json"), share=shard.name, mirror=mirror) as ledger:
+    with (
+        Ledger.open(out, study=study.model_dump(mode="json"), share=shard.name, mirror=mirror) as ledger,
+        watching(out, worker=shard.name, progress=progress) as watched,
+    ):
         trace = Tracing(
-            plan=plan, ledger=ledger, settings=settings, progress=progress, shard=shard, only_failed=only_failed
+            plan=plan, ledger=ledger, settings=settings, progress=watched, shard=shard, only_failed=only_failed
         )
         with complete(trace):
             record_all_floors(trace)
@@ -112,6 +116,7 @@ def record_floors(trace: Tracing, statements: Statements) -> None:
         ]
         return [row for rows in measured for row in rows]
 
+    enter(trace.progress, "floors", dataset=statements.name)
     trace.attempt(unit, floors)
 
 
@@ -122,6 +127,7 @@ def record_phases(trace: Tracing) -> None:
     units = _courses(trace)
     unit = phases_unit(trace.plan, units)
     if units and not trace.ledger.is_finished(unit):
+        enter(trace.progress, "courses", checkpoint="")
         trace.attempt(unit, lambda: judged(trace.ledger, units, seed=trace.plan.study.seed))
 
 
@@ -134,6 +140,7 @@ def _is_open_elsewhere(trace: Tracing) -> bool:
 def conclude(trace: Tracing, *, started: float) -> None:
     """Write what can be said of the run as it stands, finished or not; `started` is read off a clock that nobody sets back."""
     ledger, plan = trace.ledger, trace.plan
+    enter(trace.progress, "concluding", checkpoint="")
     alarms = quarantined(plan, ledger)
     left_out = {plan.trace_unit(subject, one).folder for subject in _of(plan, alarms) for one in plan.datasets}
     sound = [unit for unit in plan.units if unit.folder not in left_out]

@@ -9,7 +9,7 @@ from typing import Any
 from trustrace.activations.capture import capture
 from trustrace.core.errors import DataError, MeasurementError, ModelError
 from trustrace.core.measurements import Measurement
-from trustrace.core.progress import Progress
+from trustrace.core.progress import Progress, count_unit, enter
 from trustrace.core.statements import Statements
 from trustrace.measures.information.inputs import FixedInputs
 from trustrace.measures.measure import measure
@@ -81,8 +81,10 @@ class Tracing:
             rows = work()
         except UNIT_ERRORS as error:
             self.ledger.fail(unit, error)
+            count_unit(self.progress, is_finished=False)
         else:
             self.ledger.finish(unit, rows, seconds=time.perf_counter() - started)
+            count_unit(self.progress, is_finished=True)
         self.tell()
 
     def tell(self) -> None:
@@ -98,6 +100,7 @@ def measure_statements(
     """Capture `statements` in `model` and measure them under every protocol; the activations are gone afterwards."""
     study = trace.plan.study
     with trace.ledger.scratch() as folder:
+        enter(trace.progress, "capturing", dataset=statements.name)
         activations = capture(
             model,
             statements.texts,
@@ -109,6 +112,7 @@ def measure_statements(
             truncation=study.truncation,
             progress=trace.progress,
         )
+        enter(trace.progress, "measuring", dataset=statements.name)
         device = trace.settings.torch_device()
         measured = [
             measure(

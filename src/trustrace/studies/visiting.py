@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from trustrace.core.measurements import Measurement
+from trustrace.core.progress import count_unit, enter
 from trustrace.core.statements import Statements
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.sources import CheckpointSource
@@ -79,13 +80,15 @@ def lacks_inputs(trace: Tracing, plan: Plan) -> bool:
 
 def make_visits(trace: Tracing, plan: Plan, itinerary: Itinerary) -> None:
     """Measure what is open in the models of the `itinerary`."""
-    with in_turn(plan, itinerary, settings=trace.settings) as turns, closing(itinerary):
+    enter(trace.progress, "waiting", checkpoint="")
+    with in_turn(plan, itinerary, settings=trace.settings, progress=trace.progress) as turns, closing(itinerary):
         for visit, place in turns:
             itinerary.begin(visit)
             if not all(_can_go_on(trace, plan, subject, place, itinerary) for subject in visit.subjects):
                 itinerary.stop()
                 return
             itinerary.end(visit)
+            enter(trace.progress, "waiting", checkpoint="")
 
 
 def _can_go_on(trace: Tracing, plan: Plan, subject: Subject, place: CheckpointSource, itinerary: Itinerary) -> bool:
@@ -95,8 +98,11 @@ def _can_go_on(trace: Tracing, plan: Plan, subject: Subject, place: CheckpointSo
     if not units and not lacking:
         return True
     try:
+        enter(trace.progress, "loading", checkpoint=subject.checkpoint.key)
         model = subject.load(place)
         note_weights(trace.ledger, subject, model)
+        if lacking:
+            enter(trace.progress, "reading inputs")
         trace.inputs.note(model, lacking)
     except UNIT_ERRORS as error:
         if lacking:
@@ -120,6 +126,7 @@ def _wanted(trace: Tracing, plan: Plan) -> list[Statements]:
 def _fail(trace: Tracing, units: Sequence[tuple[Unit, Statements]], error: Exception) -> None:
     for unit, _ in units:
         trace.ledger.fail(unit, error)
+        count_unit(trace.progress, is_finished=False)
 
 
 def _explained(last: Subject, error: Exception) -> Exception:
