@@ -157,5 +157,34 @@ def test_an_end_that_fails_leaves_the_claim_for_another_try(shelf: Shelf, monkey
         assert holdings.held == 0
 
 
+def test_what_several_streams_share_goes_with_the_last_of_them(shelf: Shelf) -> None:
+    with opened(shelf) as first, opened(shelf) as second:
+        assert first.claim("one", [file("shared"), file("own")], name="one")
+        put(shelf, "one", file("shared"), file("own"))
+        assert second.claim("two", [file("shared")], name="two")
+        first.release("one")
+        assert shelf.blob("shared").exists()
+        assert not shelf.blob("own").exists()
+        put(shelf, "two", file("shared"))
+        second.release("two")
+        assert not list(shelf.root.glob("blobs/*"))
+
+
+def test_what_a_killed_stream_left_stays_while_another_one_uses_it(shelf: Shelf) -> None:
+    killed = Holdings(shelf, budget=None, keep=False)
+    assert killed.claim("one", [file("weights")], name="one")
+    put(shelf, "one", file("weights"))
+    with opened(shelf) as other:
+        assert other.claim("one", [file("weights")], name="one")
+        killed.close()
+        with opened(shelf) as again:
+            assert again.claim("two", [file("more")], name="two")
+            assert shelf.link("one", "weights").read_bytes()
+            again.release("two")
+        other.release("one")
+    assert not list(shelf.root.glob("blobs/*"))
+    assert not list(shelf.root.glob("snapshots/*"))
+
+
 def _refused(*_: object, **__: object) -> None:
     raise PermissionError

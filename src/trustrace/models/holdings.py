@@ -1,5 +1,6 @@
 """What a stream has brought to the disk, or has asked room for: never more than its budget, and nothing that was there before it."""
 
+import contextlib
 import fcntl
 import json
 import shutil
@@ -77,7 +78,8 @@ class Holdings:
         """
         if not self._claims:
             self._let_go_of_leftovers(commit, keeping={file.content for file in files})
-        missing = {file.content: file for file in files if self._is_to_be_brought(file)}
+        elsewhere = self._journal.elsewhere()
+        missing = {file.content: file for file in files if self._is_to_be_brought(file, elsewhere)}
         wanted = sum(file.footprint for file in missing.values())
         alone = sum({file.content: file.footprint for file in files if self._is_ours(file, missing)}.values())
         if self._budget is not None and alone > self._budget:
@@ -107,7 +109,8 @@ class Holdings:
         ours = {content for content in claim.contents if content in self._sizes}
         if not (self._keep and is_complete):
             links = {self._shelf.link(commit, file.name) for file in claim.files if file.content in ours}
-            self._shelf.remove(links=links | set(claim.links), contents=ours - needed)
+            contents = ours - needed - self._journal.elsewhere()
+            self._shelf.remove(links=links | set(claim.links), contents=contents)
         del self._claims[commit]
         self._forget(ours - needed)
 
@@ -126,8 +129,10 @@ class Holdings:
         self._sizes |= {content: file.footprint for content, file in missing.items()}
         self._write()
 
-    def _is_to_be_brought(self, file: HubFile) -> bool:
-        return file.content not in self._sizes and not self._shelf.blob(file.content).exists()
+    def _is_to_be_brought(self, file: HubFile, elsewhere: frozenset[str]) -> bool:
+        """What another stream brought counts for this one, too: it goes with the last of them."""
+        is_there = self._shelf.blob(file.content).exists() and file.content not in elsewhere
+        return file.content not in self._sizes and not is_there
 
     def _is_ours(self, file: HubFile, missing: Mapping[str, HubFile]) -> bool:
         return file.content in self._sizes or file.content in missing
@@ -143,9 +148,11 @@ class Holdings:
         if not self._sizes:
             return
         next_ones = self._shelf.link(commit, "")
-        links = {link for link, content in self._shelf.links() if content in self._sizes}
         left = self._sizes.keys() - keeping
-        self._shelf.remove(links={link for link in links if next_ones not in link.parents}, contents=left)
+        # Another stream may have taken over what the killed one was to measure.
+        unused = left - self._journal.elsewhere()
+        links = {link for link, content in self._shelf.links() if content in self._sizes.keys() - (left - unused)}
+        self._shelf.remove(links={link for link in links if next_ones not in link.parents}, contents=unused)
         self._forget(left)
 
     def _forget(self, contents: Iterable[str]) -> None:
@@ -165,7 +172,8 @@ class _Journal:
         folder = shelf.cache / JOURNALS
         folder.mkdir(parents=True, exist_ok=True)
         self.inherited = dict(_inherited(folder, shelf.root.name))
-        self._path = folder / f"{shelf.root.name}.{uuid.uuid4().hex[:12]}.json"
+        self._repository = shelf.root.name
+        self._path = folder / f"{self._repository}.{uuid.uuid4().hex[:12]}.json"
         self._lock = _locked(self._path.with_suffix(".lock"))
         self.write(self.inherited)
 
@@ -173,6 +181,15 @@ class _Journal:
         scratch = self._path.with_suffix(".part")
         scratch.write_text(json.dumps(sizes), encoding="utf-8")
         scratch.replace(self._path)
+
+    def elsewhere(self) -> frozenset[str]:
+        """The contents that other streams of the repository wrote down."""
+        found: set[str] = set()
+        for path in self._path.parent.glob(f"{self._repository}.*.json"):
+            if path != self._path:
+                with contextlib.suppress(FileNotFoundError):
+                    found |= json.loads(path.read_text("utf-8")).keys()
+        return frozenset(found)
 
     def close(self) -> None:
         """Nothing is left behind where nothing is held."""
