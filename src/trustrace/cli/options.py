@@ -21,7 +21,7 @@ OutOrUrl = Annotated[
     str, typer.Option("--out", "-o", help="Where the results go: a folder, or a URL (s3://bucket/run).")
 ]
 RunOrUrl = Annotated[str, typer.Argument(help="A run folder, or the URL that a run is kept at.", metavar="RUN")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; auto: a GPU where there is one; balanced: all.")]
 BatchTokens = Annotated[
     int | None, typer.Option(min=1, help="Tokens in one forward pass; by default what suits the device.")
 ]
