@@ -96,6 +96,7 @@ def run_on_ray(
         RunError: as for a trace; or workers ended before everything was done.
     """
     _imported()
+    _require_an_answer(cluster.address)
     plan = plan_trace(study, settings=settings)
     return trace_plan(plan, out=out, cluster=cluster, settings=settings, only_failed=only_failed, progress=progress)
 
@@ -352,8 +353,6 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     """
     quiet = {"log_to_driver": False, "logging_level": "error"}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if address not in (None, "auto", "local"):
-        _require_an_answer(address)
     try:
         if address == "local":
             raise ConnectionError
@@ -368,13 +367,15 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def _require_an_answer(address: str) -> None:
+def _require_an_answer(address: str | None) -> None:
     """Do nothing where something listens at `address`: Ray itself would try for minutes, and end the process.
 
     Raises:
         ConfigError: nothing does.
     """
-    host, _, port = address.rpartition(":")
+    if address in (None, "auto", "local"):
+        return
+    host, _, port = str(address).rpartition(":")
     if not host or not port.isdecimal():
         raise ConfigError(f"--ray-address {address}: expected auto, local or HOST:PORT of a cluster's head")
     try:
