@@ -368,6 +368,9 @@ class _Fetcher:
         heed = self._heed
 
         class Heeding(tqdm):
+            # tqdm would start a thread for this class to watch its bars, one more with each checkpoint.
+            monitor_interval = 0
+
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 super().__init__(*args, **kwargs | {"disable": True})  # type: ignore[no-untyped-call]
 
