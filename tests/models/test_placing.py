@@ -4,6 +4,7 @@ import sys
 import weakref
 from pathlib import Path
 
+import accelerate
 import pytest
 import torch
 from accelerate import dispatch_model
@@ -14,13 +15,13 @@ from transformers import PreTrainedModel
 from trustrace.activations.capture import capture
 from trustrace.activations.encoding import Encoding
 from trustrace.activations.pooling import Pooling
-from trustrace.core.errors import ConfigError, MissingExtraError
+from trustrace.core.errors import ConfigError, MissingExtraError, ModelError
 from trustrace.core.sites import Position
 from trustrace.models import tiny
 from trustrace.models.anatomy import find
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.loading import load, random_init
-from trustrace.models.placing import BALANCED, placement, spread
+from trustrace.models.placing import BALANCED, _balanced, placed, placement
 from trustrace.models.selfcheck import prove
 from trustrace.models.sources import open_source
 from trustrace.models.text_loss import text_loss
@@ -99,15 +100,45 @@ def test_without_a_gpu_the_balance_is_the_processor_alone(checkpoint: Path, tmp_
     assert fresh.dtype == torch.bfloat16
 
 
-def test_a_model_that_was_spread_leaves_the_memory_when_the_next_one_is(tmp_path: Path) -> None:
+def gigabytes(first: float, second: float) -> dict[int | str, int]:
+    return {0: int(1e9 * first), 1: int(1e9 * second), "cpu": 10**12}
+
+
+def test_a_model_that_was_spread_leaves_the_memory_before_it_is_measured_what_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What moves tensors along refers to the model it belongs to, so that no count of references falls to nothing."""
-    module = tiny.build("llama")
+    module, seen = tiny.build("llama"), []
     places: dict[str, str | int] = dict.fromkeys(parts_of(module), "cpu") | {"model.layers.1": "disk"}
     dispatch_model(module, device_map=places, offload_dir=tmp_path)
     gone = weakref.ref(module)
     del module
-    spread(tiny.build("gpt2"), {"": "cpu"})
-    assert gone() is None
+
+    def free() -> dict[int | str, int]:
+        seen.append("alive" if gone() else "gone")
+        return gigabytes(0, 0)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: seen.append("blocks of torch given back"))
+    monkeypatch.setattr(accelerate.utils, "get_max_memory", free)
+    with pytest.raises(ModelError, match="do not fit"):
+        placed(tiny.build("gpt2"), BALANCED)
+    assert seen == ["blocks of torch given back", "gone"]
+
+
+def test_weights_leave_room_for_what_is_computed_and_say_so_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A few kilobytes of weights would fit either GPU whole."""
+    module = tiny.build("llama")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(accelerate.utils, "get_max_memory", lambda: gigabytes(3.9, 0.9))
+    with pytest.raises(ModelError, match="of which 4 GB of the first and 1 GB of each other are kept for computing"):
+        placed(module, BALANCED)
+    monkeypatch.setattr(accelerate.utils, "get_max_memory", lambda: gigabytes(3.9, 1.1))
+    assert set(_balanced(module).values()) == {1}
+    monkeypatch.setattr(accelerate.utils, "get_max_memory", lambda: gigabytes(4.1, 1.1))
+    assert set(_balanced(module).values()) == {0, 1}
 
 
 def test_a_missing_accelerate_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
