@@ -4,8 +4,10 @@ import contextlib
 import json
 import os
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,47 @@ def test_shards_on_two_machines_meet_at_the_url(tmp_path: Path, url: str) -> Non
             assert one.collect([unit(1), unit(2)]) == 2
         assert not one.has_news()
     assert not [name for name in there(url) if name.startswith("failures")]
+
+
+def test_processes_of_one_machine_that_bring_the_same_units_do_not_hinder_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, number = f"memory://{uuid.uuid4().hex}/run", 4
+    with opened(tmp_path / "elsewhere", url) as ledger:
+        for one in range(number):
+            ledger.finish(unit(one), [row(one / 10)], seconds=1.0)
+    # All of them have looked what is absent, and have it all fetched, before the first one publishes it.
+    together = threading.Barrier(number)
+    usual = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        together.wait(5)
+        return usual(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    mirror, folder = Mirror(url), tmp_path / "here"
+    with ThreadPoolExecutor(number) as pool:
+        ways = [pool.submit(mirror.bring, folder, owner=f"{one}-of-{number}") for one in range(number)]
+        assert [len(one.result()) for one in ways] == [number] * number
+    assert here(folder).items() <= there(url).items()
+    assert len(here(folder)) == 2 * number
+
+
+def test_a_failure_that_goes_while_it_is_fetched_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"memory://{uuid.uuid4().hex}/run"
+    with opened(tmp_path / "a", url) as first, opened(tmp_path / "b", url) as second:
+        first.fail(unit(1), ValueError("no luck"))
+        system = fsspec.filesystem("memory")
+        usual = type(system).get_file
+
+        def get_file(self: Any, path: str, here: str, **options: Any) -> None:
+            if "/failures/" in path:
+                self.rm_file(path)
+            usual(self, path, here, **options)
+
+        monkeypatch.setattr(type(system), "get_file", get_file)
+        second.look_again()
+        assert second.failures([unit(1)]) == []
 
 
 def test_a_unit_without_its_record_is_not_there_and_is_sent_whole_by_the_next_start(tmp_path: Path, url: str) -> None:

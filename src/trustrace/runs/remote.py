@@ -118,7 +118,8 @@ class Mirror:
         finished = set(files)
         absent = (name for name in finished if wanted(files[name]) and not (folder / "units" / name).exists())
         for name in sorted(absent):
-            with publishing(folder / "units" / name, owner=owner) as scratch, self._explained("read"):
+            home = folder / "units" / name
+            with _or_another_process(home / RECORD), publishing(home, owner=owner) as scratch, self._explained("read"):
                 for file in filter(_SAFE.fullmatch, files[name]):
                     self._system.get_file(self._at(f"units/{name}/{file}"), str(scratch / file))
         return finished
@@ -133,8 +134,13 @@ class Mirror:
             unit, path = name.removesuffix(".json"), folder / "failures" / name
             if path.exists() or (folder / "units" / unit).exists():
                 continue
-            with replacing(path, owner=owner) as scratch, self._explained("read"):
-                self._system.get_file(self._at(f"failures/{name}"), str(scratch))
+            try:
+                with replacing(path, owner=owner) as scratch, self._explained("read"):
+                    self._system.get_file(self._at(f"failures/{name}"), str(scratch))
+            except RunError:
+                # The unit may have succeeded since the names were listed, and its failure is gone.
+                if name in self._documents("failures"):
+                    raise
 
     def glimpse(self, folder: Path) -> None:
         """Fetch into `folder` what says how far the run is; a unit of it is its record alone.
@@ -292,6 +298,16 @@ class Mirror:
         except Exception as error:
             said = _SECRET.sub("", str(error)) or type(error).__name__
             raise RunError(f"{self.name} could not be {done}: {said}; {_WAYS_OUT[done]}") from error
+
+
+@contextmanager
+def _or_another_process(record: Path) -> Iterator[None]:
+    """Let what cannot be published pass if `record` is there: another process of this machine brought the same unit first."""
+    try:
+        yield
+    except RunError:
+        if not record.is_file():
+            raise
 
 
 def _holds_documents(files: Sequence[str]) -> bool:
