@@ -113,6 +113,19 @@ def test_a_failure_is_recorded_and_forgotten_when_the_unit_succeeds(tmp_path: Pa
         assert ledger.failures([unit(1)]) == []
 
 
+def test_what_another_process_of_the_same_folder_finished_has_not_failed(tmp_path: Path) -> None:
+    with (
+        Ledger.open(tmp_path, study=STUDY, share="1-of-2") as one,
+        Ledger.open(tmp_path, study=STUDY, share="2-of-2") as other,
+    ):
+        other.finish(unit(1), [row(0.5)], seconds=1.0)
+        for number in (1, 2):
+            one.fail(unit(number), ValueError("no luck"))
+        assert one.failed([unit(1), unit(2)]) == [unit(2)]
+        one.look_again()
+        assert [path.stem for path in (tmp_path / "failures").iterdir()] == [unit(2).folder]
+
+
 def test_the_failure_of_a_unit_that_was_mended_into_another_one_is_forgotten(tmp_path: Path) -> None:
     with Ledger.open(tmp_path / "run", study=STUDY) as ledger:
         ledger.fail(unit(1), ValueError("truncated"))

@@ -161,6 +161,23 @@ def test_a_failure_that_goes_while_it_is_fetched_is_no_failure(tmp_path: Path, m
         assert second.failures([unit(1)]) == []
 
 
+def test_a_failure_that_was_mended_on_another_machine_is_none_any_more(cache: Path) -> None:
+    url = f"memory://{uuid.uuid4().hex}/run"
+    with opened(cache / "a", url) as first, opened(cache / "b", url) as second:
+        first.write("plan.json", [{"unit": unit(1).folder, "name": unit(1).name}])
+        first.fail(unit(1), ValueError("no luck"))
+        second.finish(unit(1), [row(0.1)], seconds=1.0)
+        # The other one had not heard of the failure, and leaves it at the URL.
+        assert f"failures/{unit(1).folder}.json" in there(url)
+        assert read_status(glimpsed(url)).failures == ()
+        assert first.failures([unit(1)]) != []
+        first.look_again()
+        assert first.failures([unit(1)]) == []
+        assert not list((cache / "a" / "failures").iterdir())
+    with opened(cache / "a", url) as first:
+        assert first.failures([unit(1)]) == []
+
+
 def test_a_unit_without_its_record_is_not_there_and_is_sent_whole_by_the_next_start(tmp_path: Path, url: str) -> None:
     with opened(tmp_path / "here", url) as ledger:
         ledger.finish(unit(1), [row(0.1)], seconds=1.0)

@@ -73,8 +73,9 @@ class Ledger:
         with claimed(folder, study, share=share):
             if mirror is not None:
                 mirror.meet(folder, owner=share)
-                mirror.bring_failures(folder, owner=share)
-            yield cls(folder, share=share, known=_published(folder / "units"), mirror=mirror)
+            ledger = cls(folder, share=share, mirror=mirror)
+            ledger.look_again()
+            yield ledger
 
     def is_finished(self, unit: Unit) -> bool:
         """Whether `unit` has its record."""
@@ -126,7 +127,8 @@ class Ledger:
     def failed(self, units: Iterable[Unit]) -> list[Unit]:
         """Those of `units` that failed and have not succeeded since."""
         present = {path.stem for path in (self.folder / "failures").glob("*.json")}
-        return [unit for unit in units if unit.folder in present]
+        # Whoever finishes a unit may never have heard that it failed in another process.
+        return [unit for unit in units if unit.folder in present and not self.is_finished(unit)]
 
     def forget_failures(self, units: Sequence[Unit]) -> None:
         """Remove the failures of all but `units`: a file that was mended is another unit."""
@@ -193,6 +195,9 @@ class Ledger:
         if self.mirror is not None:
             self.known.update(self.mirror.bring(self.folder, owner=self.share))
             self.mirror.bring_failures(self.folder, owner=self.share)
+        for path in (self.folder / "failures").glob("*.json"):
+            if path.stem in self.known:
+                path.unlink(missing_ok=True)
 
     def has_news(self) -> bool:
         """Whether units were finished on another machine since this one looked."""

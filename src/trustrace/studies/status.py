@@ -99,7 +99,7 @@ class Following:
             )
         planned = self._document(run / "plan.json", list[Planned])
         finished = self._finished(planned)
-        failures, workers = self._failures(planned), read_beats(run)
+        failures, workers = self._failures(planned, finished), read_beats(run)
         return Status(
             name=_name(self._document(run / "study.json", _Study)),
             finished=len(finished),
@@ -126,8 +126,10 @@ class Following:
         records = [self._document(self._run / "units" / name / "record.json", Record) for name in sorted(finished)]
         return _by_records(records, [unit["name"] for unit in planned if unit["unit"] not in finished])
 
-    def _failures(self, planned: Sequence[Any]) -> list[dict[str, str]]:
-        present = {path.stem: path for path in (self._run / "failures").glob("*.json")}
+    def _failures(self, planned: Sequence[Any], finished: set[str]) -> list[dict[str, str]]:
+        """What is said of units that failed; one that another process finished since is none of them."""
+        paths = (self._run / "failures").glob("*.json")
+        present = {path.stem: path for path in paths if path.stem not in finished}
         named = [present[unit["unit"]] for unit in planned if unit["unit"] in present]
         # A unit that succeeds at this moment takes its failure away.
         return [self._document(path, Failure) for path in named if path.is_file()]
