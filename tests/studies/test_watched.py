@@ -54,6 +54,31 @@ def test_a_stage_begins_with_nothing_done_and_waiting_is_for_no_checkpoint() -> 
     assert (watched.beat()["checkpoint"], watched.beat()["dataset"]) == ("", "")
 
 
+def test_a_stage_that_begins_while_a_beat_is_made_is_never_of_the_future_and_no_time_counts_twice() -> None:
+    class Racing(Hands):
+        """Between two things that a beat asks for, the worker enters a stage."""
+
+        watched: Watched | None = None
+
+        def __call__(self) -> float:
+            now, watched = self.now, self.watched
+            if watched is not None:
+                self.watched = None
+                self.pass_(2)
+                watched.stage("measuring")
+                self.pass_(1)
+            return now
+
+    clock = Racing()
+    watched = Watched("alone", clock=clock)
+    watched.stage("capturing", checkpoint="m@step1")
+    clock.pass_(3)
+    clock.watched = watched
+    said = watched.beat()
+    assert (said["stage"], said["lasted"], said["spent"]) == ("capturing", 3, {"capturing": 3})
+    assert watched.beat()["spent"] == {"capturing": 5, "measuring": 1}
+
+
 def tried(watched: Watched) -> Watched:
     """Seven units were finished before, one is finished that is no checkpoint's, and of three others one fails."""
     watched(7, 20, "units")

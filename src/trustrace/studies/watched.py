@@ -46,7 +46,7 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """What is being done, since when, and how far."""
+    """What is being done, since when, how far, and what was spent before: one value, which is never seen half changed."""
 
     stage: Stage = "starting"
     checkpoint: str = ""
@@ -55,6 +55,7 @@ class _Work:
     done: int = 0
     total: int = 0
     counted: str = ""
+    spent: Mapping[Stage, float]
 
 
 class Watched:
@@ -76,8 +77,7 @@ class Watched:
         """
         self.worker, self._progress, self._clock = worker, progress, clock
         self.changed = threading.Event()
-        self._work = _Work(began=clock())
-        self._spent: dict[Stage, float] = dict.fromkeys(get_args(Stage), 0.0)
+        self._work = _Work(began=clock(), spent=dict.fromkeys(get_args(Stage), 0.0))
         self._takes_any = takes_any
         self._finished = self._units = self._failed = self._here = 0
         self._stream: Stream | None = None
@@ -95,9 +95,9 @@ class Watched:
     def stage(self, stage: Stage, *, checkpoint: str | None = None, dataset: str = "") -> None:
         """From now on `stage` is at work; None is the checkpoint that was at work before."""
         now, work = self._clock(), self._work
-        self._spent[work.stage] += now - work.began
         key = work.checkpoint if checkpoint is None else checkpoint
-        self._work = _Work(stage=stage, checkpoint=key, dataset=dataset, began=now)
+        spent = _and_spent(work, now)
+        self._work = _Work(stage=stage, checkpoint=key, dataset=dataset, began=now, spent=spent)
         self.changed.set()
 
     def unit(self, *, is_finished: bool) -> None:
@@ -111,9 +111,10 @@ class Watched:
 
     def beat(self) -> Beat:
         """What is to be said now; asked by one thread alone."""
-        now, work = self._clock(), self._work
-        lasted = now - work.began
-        spent = self._spent | {work.stage: self._spent[work.stage] + lasted}
+        # The work first: a stage that begins in between began after `now` otherwise.
+        work = self._work
+        now = self._clock()
+        lasted = max(0.0, now - work.began)
         return Beat(
             worker=self.worker,
             host=hostname(),
@@ -134,7 +135,7 @@ class Watched:
             units=0 if self._takes_any else self._units,
             failed=self._failed,
             here=self._here,
-            spent=_told(spent),
+            spent=_told(_and_spent(work, now)),
         )
 
     def _download(self, now: float) -> Download | None:
@@ -199,6 +200,11 @@ class _Speed:
         self._seen.append((now, fetched))
         (began, first), seconds = self._seen[0], now - self._seen[0][0]
         return (fetched - first) / seconds if seconds > 0 and now > began else None
+
+
+def _and_spent(work: _Work, now: float) -> dict[Stage, float]:
+    """Seconds in each stage, those of `work` until `now` included."""
+    return {**work.spent, work.stage: work.spent[work.stage] + max(0.0, now - work.began)}
 
 
 def _told(spent: Mapping[Stage, float]) -> dict[Stage, float]:
