@@ -35,11 +35,18 @@ def main() -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    print(message, file=sys.stderr)
+    _tell(message)
     sys.exit(code)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Warnings of ours are for the user, one line each; those of libraries are for their developers."""
     if category.__module__.startswith("trustrace."):
-        print(f"warning: {message}", file=sys.stderr)
+        _tell(f"warning: {message}")
+
+
+def _tell(message: str) -> None:
+    """Write `message`, which may repeat what a file says, as text."""
+    from trustrace.cli.view import plain
+
+    print(plain(message), file=sys.stderr)
