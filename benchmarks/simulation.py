@@ -26,7 +26,7 @@ from trustrace.models.known import known_checkpoints
 from trustrace.models.ordering import coarse_first
 from trustrace.models.shelf import HubFile, Shelf
 from trustrace.models.stream import CheckpointStream
-from trustrace.studies.dispatch import Answer, Dispatch
+from trustrace.studies.clusters.dispatch import Answer, Dispatch
 
 SUITE = "LLM360/Amber"
 SHRINKING = 200_000
@@ -45,7 +45,7 @@ class Regime:
         line: What a line carries.
         on_a_line: How many workers share one line; they also share a disk, as the devices of a machine do.
         each: The most that one stream gets of it.
-        check: Seconds to hold the bytes of a checkpoint against the hub's hashes.
+        check: Seconds to hold the bytes of a checkpoint against the hub's hashes; those of Amber lie in three files, the largest of 10 GB.
         size: Bytes of a checkpoint.
         budget: Bytes of the disk that each stream may take.
         ahead: How many checkpoints are fetched before their turn.
@@ -57,7 +57,7 @@ class Regime:
     line: float = 1.25e9
     on_a_line: int = 8
     each: float = 0.5e9
-    check: float = 18.0
+    check: float = 6.7
     size: int = 27 * 10**9
     budget: int = 60 * 10**9
     ahead: int = 1

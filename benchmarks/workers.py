@@ -17,9 +17,10 @@ from benchmarks.rows import Row, seconds
 from trustrace.models import tiny
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.sources import CheckpointSource
+from trustrace.studies.clusters.connection import Cluster
+from trustrace.studies.clusters.run import trace_plan
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.planning import Loading, Plan, plan_trace
-from trustrace.studies.ray_engine import Cluster, trace_plan
 from trustrace.studies.settings import Settings
 
 CHECKPOINTS, WAIT, REPEATS = 12, 2.0, 2
@@ -62,7 +63,7 @@ def _planned(folder: Path) -> Plan:
         "datasets": [{"name": "pets", "path": str(folder / "pets.csv")}],
         "sites": ["block_0"],
         "random_init_seeds": [],
-        "probing": {"folds": 2, "bootstrap_draws": 100, "control_draws": 1, "regularisers": [1.0]},
+        "probing": {"folds": 3, "bootstrap_draws": 100, "control_draws": 1, "regularisers": [1.0]},
         "information": None,
     }
     plan = plan_trace(TraceConfig.read(values, where="-"), settings=Settings(device="cpu"))

@@ -5,6 +5,8 @@ import shutil
 import signal
 import sys
 import time
+from collections import Counter
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,19 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.distributed.conftest import NODE
+from tests.faults import processes
 from tests.faults.processes import KILLED, PATIENCE, ended, leftovers, start, table, told, units, wait_for
+from tests.models.fake_hub import commit_of, serving
+from tests.models.test_stream import footprint, watching
 from trustrace.cli.app import app
 from trustrace.core.errors import ConfigError, MissingExtraError
+from trustrace.models import tiny
+from trustrace.studies.clusters.connection import Cluster
+from trustrace.studies.clusters.dispatch import LIVES
+from trustrace.studies.clusters.run import run_on_ray
+from trustrace.studies.clusters.worker import TOKEN, Orders, versions
 from trustrace.studies.config import TraceConfig
-from trustrace.studies.dispatch import LIVES
-from trustrace.studies.ray_engine import Cluster, run_on_ray
+from trustrace.studies.planning import plan_trace
 from trustrace.studies.settings import Settings
 
 
@@ -31,6 +40,15 @@ def workers() -> list[psutil.Process]:
         if line[0].startswith("ray::Worker.work"):
             found.append(process)
     return found
+
+
+def node_of(worker: psutil.Process) -> str:
+    return worker.environ()["RAY_NODE_ID"]
+
+
+def members(run: Path) -> list[Path]:
+    """The workers that have claimed their part of `run`."""
+    return [path for path in run.glob(".lock-*-of-ray") if path.name != ".lock-0-of-ray"]
 
 
 def both_at_work(run: Path, overseer: BaseProcess) -> list[psutil.Process]:
@@ -84,18 +102,23 @@ def test_a_worker_that_is_killed_comes_back_and_what_it_had_is_done_once(
     assert len(json.loads((kept / "manifest.json").read_text())["workers"]) == 3
 
 
-def test_a_node_that_dies_with_its_worker_is_missed_by_nobody(
+def test_a_node_that_dies_with_what_all_others_wait_for_is_missed_and_the_others_do_its_part(
     cluster: Any, study: dict[str, Any], undisturbed: Path, tmp_path: Path
 ) -> None:
+    """Its worker holds the last checkpoint, without which nothing can be measured; there is no other place for it to come again."""
     run = tmp_path / "run"
     first = start(study, run, cluster=on(cluster))
-    assert len(both_at_work(run, first)) == 2
-    before = units(run)
     [second] = cluster.worker_nodes
+    # The worker on the head waits until the other one has taken the last checkpoint.
+    wait_for(lambda: any(node_of(one) != second.node_id for one in workers()), first)
+    [at_home] = [one for one in workers() if node_of(one) != second.node_id]
+    at_home.suspend()
+    wait_for(lambda: len(members(run)) == 1 and len(workers()) == 2, first)
     cluster.remove_node(second, allow_graceful=False)
+    at_home.resume()
     assert ended(first) == 0
-    assert before.items() <= units(run).items()
     require_equal(run, undisturbed)
+    assert len(json.loads((run / "manifest.json").read_text())["workers"]) >= 2
     cluster.add_node(**NODE)
 
 
@@ -141,9 +164,49 @@ def test_a_checkpoint_that_kills_its_worker_is_given_up_and_the_others_are_measu
     run = tmp_path / "run"
     assert ended(start(asked, run, cluster=on(cluster, workers=1))) == 3
     assert "2 units failed" in told(run)
-    assert f"the process that measured it died {LIVES} times" in told(run)
+    assert f"the process that measured it died or ended {LIVES} times" in told(run)
     assert len([name for name in units(run) if name.startswith("trace")]) == 6
     assert leftovers(run) == []
+
+
+@pytest.mark.parametrize("what", ["versions", "folder"])
+def test_a_worker_that_would_compute_something_else_or_elsewhere_refuses(
+    study: dict[str, Any], tmp_path: Path, what: str
+) -> None:
+    plan = plan_trace(TraceConfig.read(study, where="-"), settings=Settings(device="cpu"))
+    orders = Orders(
+        plan=plan,
+        visits={},
+        settings=Settings(device="cpu"),
+        place=str(tmp_path),
+        only_failed=False,
+        versions=versions(),
+        token="that",  # noqa: S106
+    )
+    (tmp_path / TOKEN).write_text("that")
+    orders.require_the_same_versions()
+    orders.require_the_same_folder()
+    if what == "versions":
+        with pytest.raises(ConfigError, match=r"torch .* in place of 1\.0; every node needs the versions"):
+            replace(orders, versions=orders.versions | {"torch": "1.0"}).require_the_same_versions()
+    else:
+        (tmp_path / TOKEN).write_text("another run's")
+        with pytest.raises(ConfigError, match=r"does not see the run in .*give --out a folder that all nodes share"):
+            orders.require_the_same_folder()
+
+
+def test_workers_stream_from_a_hub_each_within_its_budget(tmp_path: Path) -> None:
+    """On a cluster that the run starts for itself, on this machine."""
+    revisions = {f"step{step}": tiny.save(tmp_path / f"step{step}", "llama", seed=step) for step in (0, 1, 2, 4)}
+    asked = processes.series(tmp_path) | {"checkpoints": {"source": "somebody/model"}}
+    budget = int(2.5 * footprint(revisions["step0"]))
+    with serving({"somebody/model": dict(revisions)}) as hub, watching(tmp_path / "cache") as sizes:
+        source = {"hub": hub.url, "cache": str(tmp_path / "cache"), "budget": budget}
+        assert ended(start(asked, tmp_path / "run", cluster={"address": "local", "workers": 2} | source)) == 0
+        fetched = Counter(path.split("/")[-2] for path in hub.downloads("model.safetensors"))
+    assert fetched == Counter(commit_of(name) for name in revisions)
+    assert 0 < max(sizes) <= 2 * budget
+    assert not list((tmp_path / "cache").glob("models--*/blobs/*"))
 
 
 def test_options_that_contradict_each_other_and_clusters_that_are_not_there_are_one_message(tmp_path: Path) -> None:
@@ -152,6 +215,7 @@ def test_options_that_contradict_each_other_and_clusters_that_are_not_there_are_
     for options, said in (
         (["--workers", "2"], "add --engine ray"),
         (["--engine", "ray", "--shard", "1/2"], "use either"),
+        (["--engine", "ray", "--device", "balanced"], "each worker has one device"),
     ):
         asked = CliRunner().invoke(app, ["trace", str(plan), "--out", str(tmp_path / "run"), *options])
         assert isinstance(asked.exception, ConfigError)

@@ -135,7 +135,8 @@ def _trace_on(
 ) -> None:
     from huggingface_hub import constants
 
-    from trustrace.studies.ray_engine import Cluster, run_on_ray
+    from trustrace.studies.clusters.connection import Cluster
+    from trustrace.studies.clusters.run import run_on_ray
     from trustrace.studies.settings import Settings
 
     if hub:

@@ -19,8 +19,8 @@ from trustrace.cli.options import (
 
 if TYPE_CHECKING:
     from trustrace.core.progress import Progress
+    from trustrace.studies.clusters.connection import Cluster
     from trustrace.studies.config import TraceConfig
-    from trustrace.studies.ray_engine import Cluster
     from trustrace.studies.settings import Settings
 
 DiskBudget = Annotated[
@@ -78,27 +78,31 @@ def trace(
         ahead=ahead,
         order=order.value,
     )
-    cluster = _cluster(engine, shard=shard, address=ray_address, workers=workers)
+    cluster = _cluster(engine, device=device, shard=shard, address=ray_address, workers=workers)
     with showing_run(placed(out)[0]) as progress:
         asked = read_study(study, TraceConfig, protocol=protocol_of(protocol))
         table = _traced(asked, out, settings, shard=shard, cluster=cluster, only_failed=retry_failed, progress=progress)
     say(f"table: {table}\nreport: trustrace report {table.parent}")
 
 
-def _cluster(engine: EngineName, *, shard: str | None, address: str | None, workers: int | None) -> "Cluster | None":
+def _cluster(
+    engine: EngineName, *, device: str, shard: str | None, address: str | None, workers: int | None
+) -> "Cluster | None":
     """The cluster that is asked for.
 
     Raises:
         ConfigError: the options contradict each other.
     """
     from trustrace.core.errors import ConfigError
-    from trustrace.studies.ray_engine import Cluster
+    from trustrace.studies.clusters.connection import Cluster
 
     if engine is EngineName.local:
         alone = [name for name, value in (("--ray-address", address), ("--workers", workers)) if value is not None]
         if alone:
             raise ConfigError(f"{alone[0]} is about workers on a cluster; add --engine ray")
         return None
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device {device}: with --engine ray each worker has one device; use auto, cpu or cuda")
     if shard:
         raise ConfigError("--shard divides a trace without a cluster, and --engine ray does it with one; use either")
     return Cluster(address=address, workers=workers)
@@ -116,7 +120,7 @@ def _traced(
 ) -> Path:
     from trustrace.cli.view import say
     from trustrace.runs.remote import placed
-    from trustrace.studies.ray_engine import run_on_ray
+    from trustrace.studies.clusters.run import run_on_ray
     from trustrace.studies.sharding import WHOLE, Shard
     from trustrace.studies.trace import run_trace
 

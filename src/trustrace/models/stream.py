@@ -58,6 +58,9 @@ FOLLOWING: Mapping[State, frozenset[State]] = MappingProxyType(
 )
 """Which state may follow which."""
 
+HASHED_AT_ONCE = 4
+"""Files of a checkpoint that are held against the hub's hashes at the same time."""
+
 _CLAIMED = frozenset({State.RESERVED, State.DOWNLOADING, State.READY, State.IN_USE})
 
 
@@ -296,9 +299,12 @@ class _Fetcher:
 
     def _fetched(self, checkpoint: Checkpoint, files: Sequence[HubFile]) -> Path:
         folder = self._source.fetch(checkpoint, files, bar=self._bar(), named=self._keep)
-        for file in files:
-            if differs(folder / file.name, file, heed=self._heed):
-                self._refuse(checkpoint, file)
+        # Hashing one file takes one core, and the line waits for it.
+        with ThreadPoolExecutor(max_workers=HASHED_AT_ONCE, thread_name_prefix="trustrace-hash") as pool:
+            wrong = pool.map(lambda file: differs(folder / file.name, file, heed=self._heed), files)
+            for file, is_wrong in zip(files, wrong, strict=True):
+                if is_wrong:
+                    self._refuse(checkpoint, file)
         return folder
 
     def _refuse(self, checkpoint: Checkpoint, file: HubFile) -> None:

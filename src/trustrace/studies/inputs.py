@@ -37,12 +37,14 @@ class StandingInputs:
         plan: What is measured.
         ledger: Where they are recorded.
         settings: Where work is done.
+        patience: Seconds before each further look, where others record them: a file system may show what they wrote a little later.
     """
 
     plan: Units
     ledger: Ledger
     settings: Settings
-    _read: dict[str, FixedInputs | None] = field(default_factory=dict, init=False, repr=False)
+    patience: Sequence[float] = ()
+    _read: dict[str, FixedInputs] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def are_needed(self) -> bool:
@@ -69,20 +71,29 @@ class StandingInputs:
             self.ledger.finish(self._unit(statements), [], seconds=seconds, files={INPUTS: content})
 
     def of(self, statements: Statements) -> FixedInputs | None:
-        """The inputs of one dataset; None where they are not needed, or could not be captured.
+        """The inputs of one dataset; None where none are needed.
 
         Raises:
+            DataError: they were not recorded, since the last checkpoint could not read the dataset.
             RunError: their file is damaged.
         """
-        if self.are_needed and statements.name not in self._read:
-            self._read[statements.name] = self._found(self._unit(statements))
-        return self._read.get(statements.name)
+        if not self.are_needed:
+            return None
+        if statements.name not in self._read:
+            unit = self._unit(statements)
+            self._require(unit, statements)
+            self._read[statements.name] = _from_file(self.ledger.file_of(unit, INPUTS))
+        return self._read[statements.name]
 
-    def _found(self, unit: Unit) -> FixedInputs | None:
-        if not self.ledger.is_finished(unit):
-            # Another machine may have noted them since this process looked.
+    def _require(self, unit: Unit, statements: Statements) -> None:
+        for wait in (0.0, *self.patience):
+            time.sleep(wait)
+            if self.ledger.is_finished(unit):
+                return
             self.ledger.look_again()
-        return _from_file(self.ledger.file_of(unit, INPUTS)) if self.ledger.is_finished(unit) else None
+        if not self.ledger.is_finished(unit):
+            last = self.plan.last.checkpoint.key
+            raise DataError(f"{statements.name}: {last}, the last checkpoint, could not read it, and its inputs are read there")
 
     def _unit(self, statements: Statements) -> Unit:
         last, study = self.plan.last.checkpoint, self.plan.study

@@ -58,7 +58,8 @@ class Tracing:
     @cached_property
     def inputs(self) -> StandingInputs:
         """What the representations are compared with."""
-        return StandingInputs(plan=self.plan, ledger=self.ledger, settings=self.settings)
+        patience = (1.0, 4.0, 15.0) if self.is_divided else ()
+        return StandingInputs(plan=self.plan, ledger=self.ledger, settings=self.settings, patience=patience)
 
     @property
     def does_all(self) -> bool:

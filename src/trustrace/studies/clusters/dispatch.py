@@ -6,7 +6,7 @@ lost with a worker, or with this, costs time and nothing else.
 
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -32,6 +32,7 @@ class _Leases:
     taken: list[str] = field(default_factory=list)
     begun: str | None = None
     false_starts: int = 0
+    node: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +76,13 @@ class Dispatch:
         self._members: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
-    def enlist(self, worker: int, about: Mapping[str, Any] | None = None) -> int:
+    def enlist(self, worker: int, about: Mapping[str, Any] | None = None, *, node: str = "") -> int:
         """`worker` begins, or begins again after its death.
 
         Args:
             worker: Its number.
             about: What should be kept of the machine that it works on.
+            node: Where it is.
 
         Returns:
             A number that no worker had before: its name in the run folder, where the dead may hold their locks for a while.
@@ -88,6 +90,7 @@ class Dispatch:
         with self._lock:
             returns = worker in self._leases
             leases = self._leases.setdefault(worker, _Leases())
+            leases.node = node
             leases.false_starts += returns
             self._bury(leases)
             self._give_back(leases)
@@ -137,6 +140,25 @@ class Dispatch:
         """`worker` makes no more visits; what it has goes back."""
         with self._lock:
             self._give_back(self._leases.setdefault(worker, _Leases()))
+
+    def fall(self, worker: int) -> None:
+        """`worker` ended with an error and comes back no more; the visit it was at is tried by others, after all that are waiting."""
+        with self._lock:
+            leases = self._leases.setdefault(worker, _Leases())
+            visit = leases.begun
+            self._bury(leases)
+            if visit in leases.taken and visit != self._gate:
+                leases.taken.remove(visit)
+                self._waiting.append(visit)
+            self._give_back(leases)
+
+    def miss(self, present: Collection[str]) -> None:
+        """Only the nodes that are `present` are there; what workers on others had goes back, before they come again elsewhere."""
+        with self._lock:
+            for leases in self._leases.values():
+                if leases.taken and leases.node and leases.node not in present:
+                    self._bury(leases)
+                    self._give_back(leases)
 
     def standing(self) -> Standing:
         """How far the visits are."""

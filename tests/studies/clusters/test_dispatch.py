@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from trustrace.studies.dispatch import FALSE_STARTS, LIVES, Answer, Dispatch
+from trustrace.studies.clusters.dispatch import FALSE_STARTS, LIVES, Answer, Dispatch
 
 VISITS = [f"step{step}" for step in range(40)]
 
@@ -117,3 +117,35 @@ def test_workers_that_die_at_random_make_every_visit(seed: int) -> None:
         thread.join()
     assert made == Counter(VISITS)
     assert dispatch.standing().done == len(VISITS)
+
+
+def test_what_a_lost_node_held_goes_on_before_its_worker_comes_again() -> None:
+    """Also the first visit, for which all others wait with their places taken."""
+    dispatch = Dispatch(VISITS[:3], first_alone=True)
+    dispatch.enlist(0, node="a")
+    dispatch.enlist(1, node="b")
+    assert dispatch.take(0) == "step0"
+    dispatch.miss(["a", "b"])
+    assert dispatch.take(1) is Answer.WAIT
+    dispatch.miss(["b"])
+    assert dispatch.take(1) == "step0"
+    dispatch.open()
+    assert dispatch.take(1) == "step1"
+    dispatch.enlist(0, node="b")
+    assert dispatch.take(0) == "step2"
+
+
+def test_a_visit_that_ends_its_worker_with_an_error_is_tried_after_all_others_and_given_up_in_the_end() -> None:
+    dispatch = Dispatch(VISITS[:4])
+    for worker in range(LIVES + 1):
+        dispatch.enlist(worker)
+    for worker in range(LIVES):
+        while (visit := dispatch.take(worker)) != "step0":
+            assert isinstance(visit, str)
+            dispatch.begin(worker, visit)
+            dispatch.end(worker, visit)
+        dispatch.begin(worker, visit)
+        dispatch.fall(worker)
+    assert dispatch.standing().done == 3
+    assert dispatch.standing().lost == ("step0",)
+    assert dispatch.take(LIVES) is Answer.OVER

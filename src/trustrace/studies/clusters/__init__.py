@@ -1,0 +1,1 @@
+"""A run whose visits workers on a cluster divide as they go."""
