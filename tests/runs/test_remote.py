@@ -99,7 +99,8 @@ def test_another_machine_goes_on_where_the_first_one_stopped(tmp_path: Path, url
     with opened(tmp_path / "second", url) as ledger:
         assert ledger.count_finished([unit(1), unit(2)]) == 1
         ledger.finish(unit(2), [row(0.2)], seconds=1.0)
-        ledger.collect([unit(1), unit(2)])
+        with ledger.concluding():
+            ledger.collect([unit(1), unit(2)])
     assert pq.read_table(tmp_path / "second" / "measurements.parquet")["value"].to_pylist() == [0.1, 0.2]
     assert here(tmp_path / "second") == there(url)
 
@@ -142,6 +143,67 @@ def test_processes_of_one_machine_that_bring_the_same_units_do_not_hinder_each_o
         assert [len(one.result()) for one in ways] == [number] * number
     assert here(folder).items() <= there(url).items()
     assert len(here(folder)) == 2 * number
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files of runs in memory that are fetched, as they are."""
+    names: list[str] = []
+    system = fsspec.filesystem("memory")
+    usual = type(system).get_file
+
+    def get_file(self: Any, there: str, here: str, **options: Any) -> None:
+        names.append(there.partition("/run/")[2])
+        usual(self, there, here, **options)
+
+    monkeypatch.setattr(type(system), "get_file", get_file)
+    return names
+
+
+def test_of_what_is_finished_elsewhere_a_worker_has_the_names_and_fetches_what_it_reads(
+    tmp_path: Path, fetched: list[str]
+) -> None:
+    url, units = f"memory://{uuid.uuid4().hex}/run", [unit(number) for number in range(3)]
+    with opened(tmp_path / "elsewhere", url) as ledger:
+        ledger.write("plan.json", [{"unit": one.folder, "name": one.name} for one in units])
+        for number, one in enumerate(units):
+            ledger.finish(one, [row(number / 10)], seconds=1.0, files={"inputs.bin": bytes([number])})
+    with opened(tmp_path / "here", url) as ledger:
+        ledger.write("plan.json", [{"unit": one.folder, "name": one.name} for one in units])
+        ledger.look_again()
+        assert ledger.count_finished(units) == 3
+        assert all(map(ledger.is_finished, units))
+        assert not ledger.has_news()
+        assert read_status(tmp_path / "here").finished == 3
+        assert fetched == []
+        assert ledger.file_of(units[1], "inputs.bin").read_bytes() == b"\1"
+        assert ledger.rows_of(units[1])["value"].to_pylist() == [0.1]
+        assert ledger.unit_in(units[1].folder) == units[1]
+        own = [f"units/{units[1].folder}/{name}" for name in ("inputs.bin", "measurements.parquet", "record.json")]
+        assert fetched == own
+        with ledger.concluding():
+            assert ledger.collect(units) == 3
+        assert len(fetched) == len(set(fetched)) == 9
+    assert here(tmp_path / "here") == there(url)
+
+
+def test_a_unit_that_vanished_at_the_url_is_not_finished(tmp_path: Path) -> None:
+    url = f"memory://{uuid.uuid4().hex}/run"
+    system, root = fsspec.core.url_to_fs(url)
+    with opened(tmp_path / "elsewhere", url) as ledger:
+        for number in (1, 2):
+            ledger.finish(unit(number), [row(0.1)], seconds=1.0)
+    with opened(tmp_path / "here", url) as ledger:
+        system.rm(f"{root}/units/{unit(1).folder}", recursive=True)
+        with pytest.raises(RunError, match=r"was finished and is gone; the same command computes it again"):
+            ledger.rows_of(unit(1))
+        assert not ledger.is_finished(unit(1))
+        assert ledger.is_finished(unit(2))
+        system.rm(f"{root}/units/{unit(2).folder}", recursive=True)
+        ledger.look_again()
+        assert not ledger.is_finished(unit(2))
+        ledger.finish(unit(2), [row(0.2)], seconds=1.0)
+        assert ledger.rows_of(unit(2))["value"].to_pylist() == [0.2]
 
 
 def test_a_failure_that_goes_while_it_is_fetched_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,21 +377,14 @@ def test_the_status_of_a_url_is_that_of_the_run_and_takes_no_more_than_records(t
     assert not placed(url)[0].exists()
 
 
-def test_records_that_were_seen_before_are_not_fetched_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    url, fetched = f"memory://{uuid.uuid4().hex}/run", []
+def test_records_that_were_seen_before_are_not_fetched_again(cache: Path, fetched: list[str]) -> None:
+    url = f"memory://{uuid.uuid4().hex}/run"
     with opened(cache / "here", url) as ledger:
         ledger.write("plan.json", [{"unit": unit(number).folder, "name": unit(number).name} for number in (1, 2)])
         ledger.finish(unit(1), [row(0.1)], seconds=1.0)
         glimpsed(url)
         ledger.finish(unit(2), [row(0.2)], seconds=1.0)
-        system = fsspec.filesystem("memory")
-        usual = type(system).get_file
-
-        def get_file(self: Any, there: str, here: str, **options: Any) -> None:
-            fetched.append(there.partition("/run/")[2])
-            usual(self, there, here, **options)
-
-        monkeypatch.setattr(type(system), "get_file", get_file)
+        fetched.clear()
         glimpsed(url)
     assert fetched == ["plan.json", "study.json", f"units/{unit(2).folder}/record.json"]
 

@@ -10,8 +10,10 @@ A run folder::
     failures/<unit>.json    why a unit failed; removed when it succeeds
     measurements.parquet    the tidy table: the rows of all units, in the study's order
     manifest.json           versions, hardware, seeds, hashes
+    elsewhere.json          of a run that is kept at a URL: what was finished there and not fetched yet when a process looked last
 
-A unit is finished when its folder exists. Nothing else holds state, so a run can be killed at any instant and started again.
+A unit is finished when its folder exists, here or at the URL. Nothing else holds state, so a run can be killed at any instant and
+started again.
 """
 
 import os
@@ -30,8 +32,8 @@ from trustrace.runs.claiming import LOCK, claimed, waiting_for, write_json
 from trustrace.runs.collecting import collected
 from trustrace.runs.files import publishing, scratch_of
 from trustrace.runs.identity import Unit
-from trustrace.runs.reading import Failure, Record, read_document
-from trustrace.runs.remote import Mirror
+from trustrace.runs.reading import ELSEWHERE, Failure, Record, read_document
+from trustrace.runs.remote import RECORD, Mirror
 from trustrace.runs.table import (
     as_table,
     read_measurements,
@@ -65,14 +67,14 @@ class Ledger:
     ) -> "Iterator[Ledger]":
         """Claim `folder` for `study` while the body runs, alone or as one of several that divide the units: ``3-of-8``.
 
-        What is finished at `mirror` is finished here, and the other way round.
+        What is finished at `mirror` is finished here, and the other way round. Its files are fetched when they are asked for.
 
         Raises:
             RunError: the folder belongs to another study, holds other files, or another process works on the same units.
         """
         with claimed(folder, study, share=share):
             if mirror is not None:
-                mirror.meet(folder, owner=share)
+                mirror.meet(folder)
             ledger = cls(folder, share=share, mirror=mirror)
             ledger.look_again()
             yield ledger
@@ -82,7 +84,7 @@ class Ledger:
         if unit.folder in self.known:
             return True
         # Another process may have finished it since this one looked.
-        if (self._home(unit) / "record.json").is_file():
+        if (self._home(unit) / RECORD).is_file():
             self.known.add(unit.folder)
             return True
         return False
@@ -105,7 +107,7 @@ class Ledger:
                 write_json(scratch / "record.json", record)
         except RunError:
             # Shards that read the same model note the same of it, and one of them comes first.
-            if not self.is_finished(unit):
+            if not (self._home(unit) / RECORD).is_file():
                 raise
         self.known.add(unit.folder)
         has_failed = self._failure(unit).exists()
@@ -138,11 +140,12 @@ class Ledger:
 
     def rows_of(self, unit: Unit) -> pa.Table:
         """The recorded rows of a finished `unit`."""
-        return read_table(self._home(unit) / "measurements.parquet")
+        return read_table(self.file_of(unit, "measurements.parquet"))
 
     def unit_in(self, folder: str) -> Unit | None:
         """The finished unit whose folder is called so; None where there is none."""
-        path = self.folder / "units" / folder / "record.json"
+        self._bring(folder)
+        path = self.folder / "units" / folder / RECORD
         if not path.is_file():
             return None
         record = read_document(path, Record)
@@ -150,14 +153,19 @@ class Ledger:
 
     def measurements_of(self, unit: Unit) -> list[Measurement]:
         """The recorded rows of a finished `unit`, as values."""
-        return read_measurements(self._home(unit) / "measurements.parquet")
+        return read_measurements(self.file_of(unit, "measurements.parquet"))
 
     def replicated_of(self, unit: Unit) -> list[ReplicatedMeasurement]:
         """The recorded rows of a finished `unit` that have replicates."""
-        return read_replicates(self.measurements_of(unit), self._home(unit) / "replicates.npz")
+        return read_replicates(self.measurements_of(unit), self.file_of(unit, "replicates.npz"))
 
     def file_of(self, unit: Unit, name: str) -> Path:
-        """Where the file `name` of a finished `unit` lies."""
+        """Where the file `name` of a finished `unit` lies.
+
+        Raises:
+            RunError: the unit was finished elsewhere, and is not there any more, or cannot be fetched.
+        """
+        self._bring(unit.folder)
         return self._home(unit) / name
 
     @contextmanager
@@ -186,18 +194,12 @@ class Ledger:
     def concluding(self) -> Iterator[None]:
         """While the body runs, no other share puts together what all have finished, on this machine and elsewhere."""
         with waiting_for(self.folder / f"{LOCK}-table"):
-            self.look_again()
+            self._know(self.mirror.bring(self.folder, owner=self.share) if self.mirror is not None else set())
             yield
 
     def look_again(self) -> None:
-        """See what others have finished since this process looked, here and elsewhere."""
-        self.known.update(_published(self.folder / "units"))
-        if self.mirror is not None:
-            self.known.update(self.mirror.bring(self.folder, owner=self.share))
-            self.mirror.bring_failures(self.folder, owner=self.share)
-        for path in (self.folder / "failures").glob("*.json"):
-            if path.stem in self.known:
-                path.unlink(missing_ok=True)
+        """See what others have finished since this process looked, here and elsewhere; what is finished elsewhere stays there."""
+        self._know(self.mirror.units() if self.mirror is not None else set())
 
     def has_news(self) -> bool:
         """Whether units were finished on another machine since this one looked."""
@@ -207,6 +209,35 @@ class Ledger:
         """Write `content` as the JSON file `name` of the run."""
         write_json(self.folder / name, content, owner=self.share)
         self._send(name)
+
+    def _know(self, there: set[str]) -> None:
+        """Know that what is here or `there` is finished, and nothing else."""
+        here = _published(self.folder / "units")
+        self.known.update(here, there)
+        self.known.intersection_update(here | there)
+        if self.mirror is not None:
+            self.mirror.bring_failures(self.folder, finished=self.known, owner=self.share)
+            self._note_elsewhere(sorted(there - here))
+        for path in (self.folder / "failures").glob("*.json"):
+            if path.stem in self.known:
+                path.unlink(missing_ok=True)
+
+    def _note_elsewhere(self, units: Sequence[str]) -> None:
+        """Note for whoever looks at the folder alone what is finished and not in it."""
+        if units:
+            write_json(self.folder / ELSEWHERE, units, owner=self.share)
+        else:
+            (self.folder / ELSEWHERE).unlink(missing_ok=True)
+
+    def _bring(self, name: str) -> None:
+        """Fetch the unit in the folder `name` if it is finished and only elsewhere."""
+        if self.mirror is None or name not in self.known or (self.folder / "units" / name).exists():
+            return
+        if not self.mirror.bring_unit(name, self.folder, owner=self.share):
+            self.known.discard(name)
+            raise RunError(
+                f"{self.mirror.name}: units/{name} was finished and is gone; the same command computes it again"
+            )
 
     def _send(self, name: str) -> None:
         if self.mirror is not None:

@@ -9,6 +9,9 @@ from typing_extensions import TypedDict
 from trustrace.core.documents import shaped
 from trustrace.core.errors import RunError
 
+ELSEWHERE = "elsewhere.json"
+"""The file of a run folder that lists the units which are finished at the run's URL alone."""
+
 _AGAIN = "the run is damaged: make it again"
 
 

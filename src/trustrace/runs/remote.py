@@ -1,6 +1,7 @@
 """A run folder at a URL: the run works in a folder here, and what is finished is mirrored there.
 
 The URL holds the same files as the folder. A unit is sent when it is finished, ``record.json`` last; one without its record is not there.
+Of what is finished at the URL a process needs the names alone, until it reads a unit, or puts together what all have finished.
 Processes on different machines that divide a run share it through the URL alone, where nothing can be locked: that no two of them do the
 same share is up to whoever starts them. If it happens all the same, both send the same rows.
 
@@ -10,22 +11,25 @@ Who only wants to look fetches what that takes: :func:`glimpsed` says how far a 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from trustrace.core.errors import MissingExtraError, RunError
-from trustrace.runs.files import publishing, replacing
+from trustrace.runs.files import publishing, replacing, scratch_of
 from trustrace.runs.reading import Planned, read_document
 
 RECORD = "record.json"
 _OF_A_RUN = (".json", ".parquet", ".csv")
 """How the names of files end that a run keeps beside its units."""
 _DOCUMENTS = (".json", ".jsonl")
+AT_ONCE = 500
+"""Units that are fetched together; a kill loses no more."""
 _WAYS_OUT = {
     "read": "look at the address and at your access to it; the same command tries again",
     "written": "what is finished is kept here, and the same command sends it",
@@ -95,14 +99,14 @@ class Mirror:
         readable = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.")[-60:]
         return cache / f"{readable}-{hashlib.sha256(self.url.rstrip('/').encode()).hexdigest()[:12]}"
 
-    def meet(self, folder: Path, *, owner: str = "") -> None:
-        """Make `folder` and the URL one run: units that one of them has not, it gets from the other.
+    def meet(self, folder: Path) -> None:
+        """Make the URL a place of the run in `folder`: it gets the units that it has not.
 
         Raises:
             RunError: the URL holds another study, or something else, or cannot be reached.
         """
         self._require_the_same_study(folder)
-        there = self.bring(folder, owner=owner)
+        there = self.units()
         for unit in sorted(path.name for path in (folder / "units").glob("[!.]*") if path.name not in there):
             self.send_unit(folder / "units" / unit)
 
@@ -115,24 +119,24 @@ class Mirror:
             wanted: Whether a unit that has these files is; all of them by default.
         """
         files = self._units()
-        finished = set(files)
-        absent = (name for name in finished if wanted(files[name]) and not (folder / "units" / name).exists())
-        for name in sorted(absent):
-            home = folder / "units" / name
-            with _or_another_process(home / RECORD), publishing(home, owner=owner) as scratch, self._explained("read"):
-                for file in filter(_SAFE.fullmatch, files[name]):
-                    self._system.get_file(self._at(f"units/{name}/{file}"), str(scratch / file))
-        return finished
+        self._publish({name: names for name, names in files.items() if wanted(names)}, folder, owner=owner)
+        return set(files)
+
+    def bring_unit(self, name: str, folder: Path, *, owner: str = "") -> bool:
+        """Fetch one finished unit if `folder` has it not; False where the URL has it not, either."""
+        files = {unit: names for unit, names in self._units(name).items() if unit == name}
+        self._publish(files, folder, owner=owner)
+        return bool(files)
 
     def units(self) -> set[str]:
         """The names of the finished units that the URL has."""
         return set(self._units())
 
-    def bring_failures(self, folder: Path, *, owner: str = "") -> None:
-        """Fetch what is said at the URL of units that failed elsewhere."""
+    def bring_failures(self, folder: Path, *, finished: Collection[str], owner: str = "") -> None:
+        """Fetch what is said at the URL of units that failed elsewhere, and are not `finished`."""
         for name in self._documents("failures"):
-            unit, path = name.removesuffix(".json"), folder / "failures" / name
-            if path.exists() or (folder / "units" / unit).exists():
+            path = folder / "failures" / name
+            if path.exists() or path.stem in finished:
                 continue
             try:
                 with replacing(path, owner=owner) as scratch, self._explained("read"):
@@ -202,12 +206,30 @@ class Mirror:
         folder.mkdir(parents=True, exist_ok=True)
         # Beside the folder: what looks unfinished inside it may be swept away by a run that starts.
         with TemporaryDirectory(dir=folder.parent) as scratch:
-            fetched = [Path(scratch, str(place)) for place in range(len(wanted))]
-            with self._explained("read"):
-                self._system.get([self._at(name) for name in wanted], [str(path) for path in fetched])
-            for path, name in zip(fetched, wanted, strict=True):
+            for path, name in zip(self._got(wanted, Path(scratch)), wanted, strict=True):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 path.replace(folder / name)
+
+    def _publish(self, units: Mapping[str, Sequence[str]], folder: Path, *, owner: str) -> None:
+        """Fetch those of `units` that `folder` has not, each of which has these files; a unit is there whole or not at all."""
+        absent = sorted(name for name in units if not (folder / "units" / name).exists())
+        folder.mkdir(parents=True, exist_ok=True)
+        for batch in (absent[start : start + AT_ONCE] for start in range(0, len(absent), AT_ONCE)):
+            names = [(unit, file) for unit in batch for file in sorted(filter(_SAFE.fullmatch, units[unit]))]
+            with self._explained("read"), TemporaryDirectory(prefix=scratch_of(owner), dir=folder) as scratch:
+                fetched = self._got([f"units/{unit}/{file}" for unit, file in names], Path(scratch))
+                for unit, files in groupby(zip(names, fetched, strict=True), key=lambda one: one[0][0]):
+                    home = folder / "units" / unit
+                    with _or_another_process(home / RECORD), publishing(home, owner=owner) as place:
+                        for (_, file), path in files:
+                            path.replace(place / file)
+
+    def _got(self, names: Sequence[str], scratch: Path) -> list[Path]:
+        """Where in `scratch` files of the run lie that are fetched into it, many at a time where the file system can."""
+        fetched = [scratch / str(place) for place in range(len(names))]
+        with self._explained("read"):
+            self._system.get([self._at(name) for name in names], [str(path) for path in fetched])
+        return fetched
 
     def send_unit(self, unit: Path) -> None:
         """Send the folder of a finished unit, its record last."""
@@ -252,11 +274,11 @@ class Mirror:
             return []
         return [path.rstrip("/").rpartition("/")[2] for path in paths if path.rstrip("/") != self._at(name)]
 
-    def _units(self) -> Mapping[str, list[str]]:
-        """The files of each finished unit, by one listing of all."""
+    def _units(self, name: str = "") -> Mapping[str, list[str]]:
+        """The files of each finished unit, by one listing of all, or of the one called `name`."""
         folders: dict[str, list[str]] = {}
         with self._explained("read"):
-            for path in self._system.find(self._at("units")):
+            for path in self._system.find(self._at(f"units/{name}")):
                 *_, folder, file = path.split("/")
                 folders.setdefault(folder, []).append(file)
         return {name: files for name, files in folders.items() if RECORD in files and _SAFE.fullmatch(name)}
