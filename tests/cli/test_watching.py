@@ -18,10 +18,11 @@ from trustrace.cli import watching
 from trustrace.cli.run_table import duration
 from trustrace.cli.view import plain
 from trustrace.cli.watching import drawn, log_line, show_status, showing_run
+from trustrace.core.errors import RunError
 from trustrace.runs.beats import remove_beat, write_beat
 from trustrace.runs.identity import Unit
 from trustrace.runs.ledger import Ledger
-from trustrace.studies.status import Status, TimeLeft, read_status
+from trustrace.studies.status import Following, Status, TimeLeft, read_status
 
 FAILURE = {"unit": "m@step1/toxicity", "error": "ModelError", "message": "layer 3 holds non-finite numbers " * 9}
 LEFT = TimeLeft(seconds=7400.0, basis="127 units at the pace of the 40 that 3 workers finished")
@@ -171,6 +172,50 @@ def test_in_a_terminal_the_run_is_drawn_until_nobody_is_at_work_and_the_code_say
     assert "1 of 3 units finished, 1 failed" in said
     assert "no weights" in said
     assert process.returncode == 3
+
+
+def test_a_beat_that_cannot_be_read_for_a_moment_ends_no_watching(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter(["no beat", "no run", "at work", "ended"])
+
+    def next_moment(_: float) -> None:
+        match next(looks):
+            case "no beat":
+                (run / "live" / "alone.json").write_text("half a be")
+            case "no run":
+                (run / "plan.json").rename(run / "plan")
+            case "at work":
+                (run / "plan").rename(run / "plan.json")
+                write_beat(run, beat())
+            case _:
+                remove_beat(run, "alone")
+
+    write_beat(run, beat())
+    monkeypatch.setattr("trustrace.cli.watching.time.sleep", next_moment)
+    watching._wait_for_the_end(Following(run))
+    assert next(looks, None) is None
+
+
+def test_a_run_that_stays_unreadable_ends_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "PATIENCE", 0.05)
+    monkeypatch.setattr(watching, "REDRAWN", 0.01)
+    (run / "live").mkdir()
+    (run / "live" / "alone.json").write_text("half a be")
+    watching._wait_for_the_end(Following(run))
+    (run / "plan.json").unlink()
+    with pytest.raises(RunError, match="no run here"):
+        watching._wait_for_the_end(Following(run))
+
+
+def test_a_file_that_is_no_beat_is_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run / "live").mkdir()
+    (run / "live" / "2-of-2.json").write_text("half a be")
+    show_status(read_status(run))
+    alone = capsys.readouterr().out
+    write_beat(run, beat("1-of-2"))
+    show_status(read_status(run))
+    for said in (alone, capsys.readouterr().out):
+        assert "not shown: " in said
+        assert said.count("2-of-2.json") == 1
 
 
 def _read(descriptor: int, into: io.BytesIO) -> None:

@@ -12,8 +12,10 @@ from trustrace.runs.beats import (
     LIVE,
     MISSED,
     SILENT,
+    Listener,
     on_checkpoints,
     pulse,
+    read_beat,
     read_beats,
     remove_beat,
     remove_dead,
@@ -70,7 +72,7 @@ def test_what_is_no_beat_is_refused_by_name_with_the_way_out(changes: dict[str, 
     (tmp_path / LIVE).mkdir()
     (tmp_path / LIVE / "alone.json").write_text(json.dumps(beat() | changes))
     with pytest.raises(RunError, match=r"live/alone\.json.*remove it"):
-        read_beats(tmp_path)
+        read_beat(tmp_path / LIVE / "alone.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b'{"worker": NaN}', b"[" * 2000])
@@ -78,14 +80,55 @@ def test_bytes_that_are_no_beat_are_refused(content: bytes, tmp_path: Path) -> N
     (tmp_path / LIVE).mkdir()
     (tmp_path / LIVE / "alone.json").write_bytes(content)
     with pytest.raises(RunError, match="remove it"):
-        read_beats(tmp_path)
+        read_beat(tmp_path / LIVE / "alone.json")
 
 
 def test_a_number_that_is_none_is_no_rate(tmp_path: Path) -> None:
     (tmp_path / LIVE).mkdir()
     (tmp_path / LIVE / "alone.json").write_text(json.dumps(beat(rate=float("nan"))))
     with pytest.raises(RunError, match="rate"):
-        read_beats(tmp_path)
+        read_beat(tmp_path / LIVE / "alone.json")
+
+
+def test_one_file_that_is_no_beat_hides_no_other_and_is_named(tmp_path: Path) -> None:
+    write_beat(tmp_path, beat("1-of-2"))
+    (tmp_path / LIVE / "2-of-2.json").write_text("half a be")
+    heard = Listener(tmp_path).listen()
+    assert [one["worker"] for one in heard.beats] == ["1-of-2"] == [one["worker"] for one in read_beats(tmp_path)]
+    (said,) = heard.unreadable
+    assert "live/2-of-2.json" in said
+    assert "remove it" in said
+
+
+@pytest.mark.parametrize("wrong_by", [-LATER, -SILENT - 1, 0.0, LATER], ids=str)
+def test_who_listens_goes_by_its_own_clock_however_wrong_that_of_another_machine_is(
+    wrong_by: float, tmp_path: Path
+) -> None:
+    now = [0.0]
+    listener = Listener(tmp_path, clock=lambda: now[0])
+
+    def state(*, says: bool) -> str:
+        if says:
+            write_beat(tmp_path, beat("far", host="elsewhere", written=time.time() + now[0] + wrong_by))
+        return pulse(listener.listen().beats[0])
+
+    state(says=True)
+    for now[0] in (1.0, 2.0, 30.0):
+        assert state(says=True) == "at work"
+    now[0] = 30.0 + SILENT - 1
+    assert state(says=False) == "at work"
+    now[0] = 30.0 + SILENT + 1
+    assert state(says=False) == "silent"
+
+
+def test_what_was_there_at_the_first_look_is_at_least_as_old_as_that(tmp_path: Path) -> None:
+    now = [0.0]
+    write_beat(tmp_path, beat("dead", host="elsewhere", written=time.time() + LATER))
+    write_beat(tmp_path, beat("long-dead", host="elsewhere", written=time.time() - LATER))
+    listener = Listener(tmp_path, clock=lambda: now[0])
+    assert [pulse(one) for one in listener.listen().beats] == ["at work", "silent"]
+    now[0] = SILENT + 1
+    assert [pulse(one) for one in listener.listen().beats] == ["silent", "silent"]
 
 
 def test_only_a_process_that_is_not_there_is_gone_and_only_after_a_while() -> None:

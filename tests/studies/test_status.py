@@ -1,12 +1,13 @@
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.runs.beating import NOBODY, beat
-from trustrace.core.errors import RunError
 from trustrace.runs.beats import write_beat
 from trustrace.runs.identity import Unit
 from trustrace.runs.ledger import Ledger
@@ -38,9 +39,61 @@ def test_time_left_is_told_by_the_pace_of_all_who_are_at_work(run: Path) -> None
     assert [one["worker"] for one in state.at_work] == ["1-of-2", "2-of-2"]
 
 
-def test_time_left_is_unknown_where_nobody_has_finished_anything_yet(run: Path) -> None:
+def fail_before_the_start(run: Path) -> None:
+    """Make the failures those of an earlier start."""
+    for path in (run / "failures").glob("*.json"):
+        os.utime(path, (1, 1))
+
+
+def test_where_nobody_has_finished_anything_yet_the_records_tell_the_time_left(run: Path) -> None:
+    # Two of dataset a and two of b are open and have not failed now: the mean of an open unit is 20 s.
+    write_beat(run, beat(here=0))
+    state = read_status(run)
+    assert state.seconds_left == pytest.approx(4 * 20.0)
+    assert "without loading and downloads" in state.left.basis
+
+
+def test_an_overseer_whose_workers_say_nothing_here_hides_no_time_left(run: Path) -> None:
+    write_beat(run, beat("0-of-ray", stage="overseeing", here=0, units=10, finished=4, spent={"overseeing": 900.0}))
+    assert read_status(run).seconds_left == pytest.approx(4 * 20.0)
+    write_beat(run, beat("1-of-ray", here=10, units=0, finished=10, spent={"measuring": 100.0}))
+    assert read_status(run).seconds_left == pytest.approx(4 / 0.1)
+
+
+def test_time_left_is_unknown_where_nothing_was_ever_finished(run: Path) -> None:
+    shutil.rmtree(run / "units")
     write_beat(run, beat(here=0))
     assert read_status(run).seconds_left is None
+
+
+def test_what_failed_at_an_earlier_start_is_still_to_do(run: Path) -> None:
+    fail_before_the_start(run)
+    write_beat(run, beat(here=10, units=10, finished=4, spent={"measuring": 100.0}))
+    assert read_status(run).seconds_left == pytest.approx(6 / 0.1)
+    # One of them fails again.
+    write_beat(run, beat(here=10, units=10, finished=4, failed=1, spent={"measuring": 100.0}))
+    assert read_status(run).seconds_left == pytest.approx(5 / 0.1)
+
+
+@pytest.mark.parametrize("others", [(), ("1-of-ray",)])
+def test_units_that_are_left_alone_while_failed_ones_are_tried_again_take_no_time(
+    run: Path, others: tuple[str, ...]
+) -> None:
+    fail_before_the_start(run)
+    stage = "overseeing" if others else "measuring"
+    write_beat(run, beat("first", stage=stage, here=10, units=2, finished=0, spent={"measuring": 100.0}))
+    for other in others:
+        write_beat(run, beat(other, stage="starting", here=0, units=0, finished=0, spent={}))
+    assert read_status(run).seconds_left == pytest.approx(2 / 0.1)
+
+
+def test_where_units_are_open_that_nobody_at_work_will_do_the_time_left_is_unknown_and_not_none(run: Path) -> None:
+    write_beat(run, beat(here=10, units=2, finished=0))
+    state = read_status(run)
+    assert (state.seconds_left, state.left.basis) == (
+        None,
+        "6 units are open, and those at work are to do none of them",
+    )
 
 
 def test_the_dead_are_named_and_have_no_pace(run: Path) -> None:
@@ -80,8 +133,11 @@ def test_what_has_not_changed_is_not_read_again(run: Path, monkeypatch: pytest.M
     assert read == [run / "plan.json"]
 
 
-def test_a_beat_that_is_none_is_named(run: Path) -> None:
-    (run / "live").mkdir()
-    (run / "live" / "alone.json").write_text("{}")
-    with pytest.raises(RunError, match=r"live/alone\.json.*remove it"):
-        read_status(run)
+def test_a_beat_that_is_none_is_named_and_hides_nothing(run: Path) -> None:
+    write_beat(run, beat("1-of-2"))
+    (run / "live" / "2-of-2.json").write_text("{}")
+    state = read_status(run)
+    assert [one["worker"] for one in state.workers] == ["1-of-2"]
+    (said,) = state.unreadable
+    assert re.search(r"live/2-of-2\.json.*remove it", said)
+    assert (state.finished, state.total) == (4, 10)

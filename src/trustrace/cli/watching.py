@@ -30,6 +30,9 @@ LINES_AFTERWARDS = 60.0
 SHOWN = 3
 """Failures that are named beneath the table."""
 
+PATIENCE = 30.0
+"""Seconds for which a run that is watched may be unreadable."""
+
 
 @contextmanager
 def showing_run(run: Path) -> Iterator[Progress]:
@@ -64,6 +67,9 @@ def show_status(status: Status) -> None:
     say(f"{status.name}: {units(status)}; time left: {left(status)}")
     if status.workers:
         console.print(drawn(status, width=console.width, names_failures=False))
+    else:
+        for one in status.unreadable:
+            say(f"not shown: {one}")
     if status.failures:
         show_table("failures", list(status.failures))
 
@@ -79,6 +85,8 @@ def drawn(status: Status, *, width: int, height: int | None = None, names_failur
     """
     beneath = [f"time left: {left(status)}"]
     beneath += [f"time spent: {said}"] if (said := spent(status.workers)) else []
+    beneath += [f"not shown: {one}" for one in status.unreadable[:SHOWN]]
+    beneath += [f"... and {len(status.unreadable) - SHOWN} more files like that"] * (len(status.unreadable) > SHOWN)
     failures = status.failures if names_failures else ()
     beneath += [f"failed: {one['unit']}: {one['message']}" for one in failures[:SHOWN]]
     beneath += [f"... and {len(failures) - SHOWN} more; `trustrace status` lists them"] if len(failures) > SHOWN else []
@@ -144,8 +152,20 @@ def _log(following: Following, over: threading.Event) -> None:
 
 
 def _wait_for_the_end(following: Following) -> None:
-    while following.status().at_work:
+    """Return when nobody is at work; what cannot be read for a moment says nothing of that.
+
+    Raises:
+        RunError: nothing could be read for a while.
+    """
+    readable = time.monotonic()
+    while time.monotonic() - readable <= PATIENCE:
+        status = _glance(following)
+        if status is not None and not status.at_work and not status.unreadable:
+            return
+        if status is not None and status.at_work:
+            readable = time.monotonic()
         time.sleep(REDRAWN)
+    following.status()
 
 
 def _glance(following: Following) -> Status | None:

@@ -12,8 +12,9 @@ its process ends in order. What a kill leaves of it says where the process was.
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -136,14 +137,75 @@ def remove_dead(run: Path) -> None:
                 path.unlink()
 
 
-def read_beats(run: Path) -> tuple[Beat, ...]:
-    """The beats in the run folder `run`, by the names of their workers.
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What the processes of a run say at one look.
 
-    Raises:
-        RunError: a file there is no beat.
+    Attributes:
+        beats: What each says, by the names of their workers.
+        unreadable: What is wrong with each file that is no beat, or cannot be read at this moment.
     """
-    found = (read_beat(path) for path in _beats_in(run))
-    return tuple(sorted((beat for beat in found if beat is not None), key=_in_order))
+
+    beats: tuple[Beat, ...] = ()
+    unreadable: tuple[str, ...] = ()
+
+
+class Listener:
+    """Who looks at the beats of a run again and again, and knows by its own clock for how long each of them is the same.
+
+    A clock of another machine may be wrong by any time. So `written` of a beat that came while it was listened for is when it came, by the
+    clock here; and one that has stayed the same is at least as old as that. At the first look there is only what the beats say.
+    """
+
+    def __init__(self, run: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """For the run in the folder `run`, which need not be there yet.
+
+        Args:
+            run: The run folder.
+            clock: Seconds, of which only differences count.
+        """
+        self._run, self._clock = run, clock
+        self._last: dict[Path, _Last] = {}
+        self._has_looked = False
+
+    def listen(self) -> Heard:
+        """What is said now; a file that is no beat hides no other."""
+        beats, unreadable = list[Beat](), list[str]()
+        for path in _beats_in(self._run):
+            try:
+                beat = read_beat(path)
+            except RunError as error:
+                unreadable.append(str(error))
+            except OSError as error:
+                unreadable.append(f"{path} cannot be read: {error.strerror or error}")
+            else:
+                if beat is not None:
+                    beats.append(self._dated(path, beat))
+        self._has_looked = True
+        return Heard(beats=tuple(sorted(beats, key=_in_order)), unreadable=tuple(unreadable))
+
+    def _dated(self, path: Path, beat: Beat) -> Beat:
+        now, last = self._clock(), self._last.get(path)
+        if last is None or last.beat != beat:
+            last = self._last[path] = _Last(beat=beat, seen=now, is_new=self._has_looked)
+        # Of one that was there at the first look it is only known how old it is at the least.
+        if last.is_new or age(beat) < now - last.seen:
+            return {**beat, "written": max(0.0, time.time() - (now - last.seen))}
+        return beat
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Last:
+    """What a worker said last, when that was seen first, and whether it was not there yet at the look before."""
+
+    beat: Beat
+    seen: float
+    is_new: bool
+
+
+def read_beats(run: Path) -> tuple[Beat, ...]:
+    """The beats in the run folder `run` that can be read, by the names of their workers."""
+    return Listener(run).listen().beats
 
 
 def read_beat(path: Path) -> Beat | None:
@@ -184,7 +246,7 @@ def age(beat: Beat, *, now: float | None = None) -> float:
 
 def on_checkpoints(beat: Beat) -> float:
     """Seconds that a worker has been at its checkpoints: waiting for them, loading, capturing, measuring."""
-    return sum(seconds for stage, seconds in beat["spent"].items() if stage not in BESIDE)
+    return sum((seconds for stage, seconds in beat["spent"].items() if stage not in BESIDE), 0.0)
 
 
 def hostname() -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -11,7 +12,7 @@ from typing_extensions import TypedDict
 
 from trustrace.core.documents import is_folder_name
 from trustrace.core.errors import RunError
-from trustrace.runs.beats import Beat, on_checkpoints, pulse, read_beats
+from trustrace.runs.beats import Beat, Listener, on_checkpoints, pulse
 from trustrace.runs.reading import ELSEWHERE, Failure, Planned, Record, read_document
 
 QUARANTINE = "quarantine.json"
@@ -46,6 +47,7 @@ class Status:
         total: Units of the study.
         failures: Units that failed and have not succeeded since, and checkpoints whose weights are not those of their place in training.
         workers: What each process in the run says that it does, or did when it was heard of last.
+        unreadable: What is wrong with files in which processes should say what they do.
         left: How long the open units will take.
     """
 
@@ -54,6 +56,7 @@ class Status:
     total: int
     failures: tuple[dict[str, str], ...]
     workers: tuple[Beat, ...] = ()
+    unreadable: tuple[str, ...] = ()
     left: TimeLeft
 
     @property
@@ -64,7 +67,7 @@ class Status:
     @property
     def at_work(self) -> tuple[Beat, ...]:
         """The workers whose processes are there."""
-        return tuple(beat for beat in self.workers if pulse(beat) == "at work")
+        return _at_work(self.workers)
 
 
 def read_status(run: Path) -> Status:
@@ -84,6 +87,7 @@ class Following:
         self._run = run
         self._read: dict[Path, tuple[tuple[int, int], Any]] = {}
         self._known: set[str] = set()
+        self._listener = Listener(run)
 
     def status(self) -> Status:
         """How far the run is now.
@@ -99,14 +103,15 @@ class Following:
             )
         planned = self._document(run / "plan.json", list[Planned])
         finished = self._finished(planned)
-        failures, workers = self._failures(planned, finished), read_beats(run)
+        failures, heard = self._failures(planned, finished), self._listener.listen()
         return Status(
             name=_name(self._document(run / "study.json", _Study)),
             finished=len(finished),
             total=len(planned),
             failures=(*failures, *self._quarantined()),
-            workers=workers,
-            left=self._left(planned, finished, workers, n_failed=len(failures)),
+            workers=heard.beats,
+            unreadable=heard.unreadable,
+            left=self._left(planned, finished, heard.beats),
         )
 
     def _finished(self, planned: Sequence[Any]) -> set[str]:
@@ -119,17 +124,32 @@ class Following:
         known = self._known.union(self._document(path, list[str]) if path.is_file() else ())
         return {unit["unit"] for unit in planned if unit["unit"] in known}
 
-    def _left(self, planned: Sequence[Any], finished: set[str], workers: Sequence[Beat], *, n_failed: int) -> TimeLeft:
-        n_open, at_work = len(planned) - len(finished), [beat for beat in workers if pulse(beat) == "at work"]
-        if not n_open:
+    def _left(self, planned: Sequence[Any], finished: set[str], workers: Sequence[Beat]) -> TimeLeft:
+        open_, at_work = [unit for unit in planned if unit["unit"] not in finished], _at_work(workers)
+        if not open_:
             return TimeLeft(seconds=0.0, basis="nothing is open")
-        if at_work:
-            return _at_their_pace(max(0, n_open - n_failed), at_work)
+        n_to_do = _to_do(len(open_), at_work, n_given_up=self._given_up(open_)) if at_work else len(open_)
+        if not n_to_do:
+            return TimeLeft(
+                seconds=None, basis=f"{len(open_)} units are open, and those at work are to do none of them"
+            )
+        pace = sum(beat["here"] / on_checkpoints(beat) for beat in at_work if on_checkpoints(beat) > 0)
+        if pace:
+            return _at_their_pace(n_to_do, at_work, pace=pace)
         records = [
             self._document(self._run / "units" / name / "record.json", Record)
             for name in sorted(finished & self._known)
         ]
-        return _by_records(records, [unit["name"] for unit in planned if unit["unit"] not in finished])
+        return _by_records(records, [unit["name"] for unit in open_], n_to_do=n_to_do)
+
+    def _given_up(self, open_: Sequence[Any]) -> int:
+        """How many of the units `open_` have failed since the run was started last, which writes its plan anew."""
+        started, count = (self._run / "plan.json").stat().st_mtime_ns, 0
+        for unit in open_:
+            # A unit that succeeds at this moment takes its failure away.
+            with suppress(FileNotFoundError):
+                count += (self._run / "failures" / f"{unit['unit']}.json").stat().st_mtime_ns >= started
+        return count
 
     def _failures(self, planned: Sequence[Any], finished: set[str]) -> list[dict[str, str]]:
         """What is said of units that failed; one that another process finished since is none of them."""
@@ -161,19 +181,36 @@ def _name(study: dict[str, Any]) -> str:
     return str(study.get("name") or f"evaluation of {next(iter(study.get('model') or ()), 'a model')}")
 
 
-def _at_their_pace(n_open: int, workers: Sequence[Beat]) -> TimeLeft:
+def _at_work(workers: Sequence[Beat]) -> tuple[Beat, ...]:
+    return tuple(beat for beat in workers if pulse(beat) == "at work")
+
+
+def _to_do(n_open: int, workers: Sequence[Beat], *, n_given_up: int) -> int:
+    """How many of the open units those at work are still to try.
+
+    Each says which units it has: with ``--retry-failed``, those that had failed alone. Workers that take what nobody has taken say none of
+    their own; whoever oversees them says those of all. A unit that fails now is not tried again before the next start.
+    """
+    given_up = max(n_given_up, sum(beat["failed"] for beat in workers))
+    asked = [beat for beat in workers if beat["stage"] == "overseeing"] or workers
+    if any(beat["units"] for beat in asked) and all(beat["units"] or beat["stage"] != "starting" for beat in asked):
+        n_open = min(n_open, sum(max(0, beat["units"] - beat["finished"]) for beat in asked))
+    return max(0, n_open - given_up)
+
+
+def _at_their_pace(n_open: int, workers: Sequence[Beat], *, pace: float) -> TimeLeft:
     """The open units, at the pace at which those at work have finished units so far, loading and downloads included."""
     units = sum(beat["here"] for beat in workers)
-    pace = sum(beat["here"] / on_checkpoints(beat) for beat in workers if on_checkpoints(beat) > 0)
-    if not pace:
-        return TimeLeft(seconds=None, basis="nothing was finished yet since it began")
     n_workers = sum(beat["here"] > 0 for beat in workers)
     who = "one worker" if n_workers == 1 else f"{n_workers} workers"
     return TimeLeft(seconds=n_open / pace, basis=f"{n_open} units at the pace of the {units} that {who} finished")
 
 
-def _by_records(records: Sequence[Any], remaining: Sequence[str]) -> TimeLeft:
-    """Units of one dataset cost alike whatever the checkpoint, so each open unit is priced by its own dataset where that is known."""
+def _by_records(records: Sequence[Any], remaining: Sequence[str], *, n_to_do: int) -> TimeLeft:
+    """Units of one dataset cost alike whatever the checkpoint, so each open unit is priced by its own dataset where that is known.
+
+    Where only `n_to_do` of the remaining ones will be tried, nobody says which: they cost what remaining ones do in the mean.
+    """
     costs: dict[str, list[float]] = {}
     for record in records:
         costs.setdefault(_dataset(record["name"]), []).append(record["seconds"])
@@ -181,7 +218,7 @@ def _by_records(records: Sequence[Any], remaining: Sequence[str]) -> TimeLeft:
         return TimeLeft(seconds=None, basis="nothing is finished yet")
     usual = mean(second for seconds in costs.values() for second in seconds)
     return TimeLeft(
-        seconds=float(sum(mean(costs.get(_dataset(name), [usual])) for name in remaining)),
+        seconds=float(sum(mean(costs.get(_dataset(name), [usual])) for name in remaining)) * n_to_do / len(remaining),
         basis="what finished units took, one by one, without loading and downloads",
     )
 
