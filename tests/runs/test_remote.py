@@ -389,6 +389,32 @@ def test_records_that_were_seen_before_are_not_fetched_again(cache: Path, fetche
     assert fetched == ["plan.json", "study.json", f"units/{unit(2).folder}/record.json"]
 
 
+def test_of_a_run_that_was_started_anew_at_its_url_nothing_old_is_told_and_no_table_is_fetched(cache: Path) -> None:
+    url = f"memory://{uuid.uuid4().hex}/run"
+    planned = [{"unit": unit(number).folder, "name": unit(number).name} for number in (1, 2, 3)]
+    with opened(cache / "first", url) as ledger:
+        ledger.write("plan.json", planned)
+        ledger.write("quarantine.json", [{"unit": "m@step1", "error": "IntegrityError", "message": "of another step"}])
+        ledger.write("manifest.json", {})
+        for number in (1, 2, 3):
+            ledger.finish(unit(number), [row(0.1)], seconds=1.0)
+        ledger.collect([unit(number) for number in (1, 2, 3)])
+    seen = glimpsed(url)
+    assert read_status(seen).finished == 3
+    assert {path.name for path in seen.iterdir()} == {"study.json", "plan.json", "quarantine.json", "units"}
+    system, root = fsspec.core.url_to_fs(url)
+    system.rm(root, recursive=True)
+    with opened(cache / "second", url) as ledger:
+        ledger.write("plan.json", planned)
+        ledger.finish(unit(1), [row(0.1)], seconds=1.0)
+    state = read_status(glimpsed(url))
+    assert (state.finished, state.total, state.failures) == (1, 3, ())
+    assert [path.name for path in (seen / "units").iterdir()] == [unit(1).folder]
+    system.rm(f"{root}/plan.json")
+    with pytest.raises(RunError, match=r"plan\.json is missing"):
+        read_status(glimpsed(url))
+
+
 def test_the_commands_read_a_url(tmp_path: Path, cache: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trustrace.report.page.write_figures", lambda trace, folder: ())
     traced = write_run(tmp_path / "traced", rows(Shape(datasets=("reliability/defined",), n_checkpoints=3)))

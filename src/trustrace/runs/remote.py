@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -27,6 +27,8 @@ from trustrace.runs.reading import Planned, read_document
 RECORD = "record.json"
 _OF_A_RUN = (".json", ".parquet", ".csv")
 """How the names of files end that a run keeps beside its units."""
+_TOLD_BY = ("study.json", "plan.json", "quarantine.json")
+"""The files beside the units that say how far a run is; its table and its report do not."""
 _DOCUMENTS = (".json", ".jsonl")
 AT_ONCE = 500
 """Units that are fetched together; a kill loses no more."""
@@ -57,8 +59,8 @@ def placed(out: str) -> tuple[Path, "Mirror | None"]:
 def glimpsed(place: str) -> Path:
     """A folder that says how far the run at `place` is: itself, or where what tells it was fetched from a URL.
 
-    Fetched are what lies beside the units, failures and the records of finished units; records that were fetched before are not again.
-    The folder holds no run that could go on.
+    Fetched are the study, the plan, what is quarantined, failures and the records of finished units; records that were fetched before are
+    not again, and what the URL does not have any more goes here, too. The folder holds no run that could go on.
 
     Raises:
         RunError: the URL holds no run, or cannot be reached.
@@ -152,16 +154,14 @@ class Mirror:
         Raises:
             RunError: the URL holds no run, or cannot be reached.
         """
-        self._fetch(self._beside(), folder)
-        failures = {f"failures/{name}" for name in self._documents("failures")}
-        self._fetch(failures, folder)
-        for path in (folder / "failures").glob("*.json"):
-            if f"failures/{path.name}" not in failures:
-                path.unlink(missing_ok=True)
+        told = {name for name in self._beside() if name in _TOLD_BY}
+        told |= {f"failures/{name}" for name in self._documents("failures")}
+        self._fetch(told, folder)
         plan = folder / "plan.json"
-        planned = {one["unit"] for one in read_document(plan, list[Planned])} if plan.is_file() else set()
-        records = (f"units/{name}/{RECORD}" for name in self.units() & planned)
+        planned = {one["unit"] for one in read_document(plan, list[Planned])} if "plan.json" in told else set()
+        records = {f"units/{name}/{RECORD}" for name in self.units() & planned}
         self._fetch((name for name in records if not (folder / name).exists()), folder)
+        _keep_alone(folder, told | records)
 
     def bring_shown(self, folder: Path) -> None:
         """Fetch into the run folder `folder` what a report is drawn from: what lies beside the units, and those that hold more than rows.
@@ -330,6 +330,17 @@ def _or_another_process(record: Path) -> Iterator[None]:
     except RunError:
         if not record.is_file():
             raise
+
+
+def _keep_alone(folder: Path, names: set[str]) -> None:
+    """Remove all files of `folder` but those of these `names`."""
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path.relative_to(folder).as_posix() not in names:
+            path.unlink(missing_ok=True)
+            if path.parent != folder:
+                # Others of it may be kept.
+                with suppress(OSError):
+                    path.parent.rmdir()
 
 
 def _holds_documents(files: Sequence[str]) -> bool:
