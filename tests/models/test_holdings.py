@@ -1,5 +1,6 @@
 """The account of a stream: room is taken before, given back after, and shared contents go with the last who needs them."""
 
+import errno
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -184,6 +185,43 @@ def test_what_a_killed_stream_left_stays_while_another_one_uses_it(shelf: Shelf)
         other.release("one")
     assert not list(shelf.root.glob("blobs/*"))
     assert not list(shelf.root.glob("snapshots/*"))
+
+
+def test_a_cache_that_locks_no_files_is_refused_with_the_way_out(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("trustrace.models.holdings.fcntl.flock", flock)
+    with pytest.raises(ConfigError, match=r"locks no files \(Function not implemented\).*set HF_HOME to a folder on a"):
+        Holdings(shelf, budget=None, keep=True)
+    assert not list(shelf.cache.glob(".locks/trustrace/*"))
+
+
+def test_what_streams_of_another_machine_wrote_down_is_theirs(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("socket.gethostname", lambda: "node-7.cluster")
+        far = Holdings(shelf, budget=None, keep=False)
+        assert far.claim("one", [file("weights")], name="one")
+        put(shelf, "one", file("weights"))
+        # Its lock holds there and not here.
+        far.close()
+    with opened(shelf) as near:
+        assert near.held == 0
+        assert near.claim("two", [file("weights"), file("own")], name="two")
+        near.release("two")
+        assert shelf.link("one", "weights").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("socket.gethostname", lambda: "node-7.cluster")
+        with opened(shelf) as again:
+            assert again.held == file("weights").footprint
+
+
+def test_a_repository_takes_over_nothing_of_another_one_whose_name_goes_on(shelf: Shelf) -> None:
+    longer = Holdings(Shelf(cache=shelf.cache, repository="somebody/model.v2"), budget=None, keep=False)
+    assert longer.claim("one", [file("weights")], name="one")
+    longer.close()
+    with opened(shelf) as shorter:
+        assert shorter.held == 0
 
 
 def _refused(*_: object, **__: object) -> None:

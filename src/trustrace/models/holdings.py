@@ -3,7 +3,9 @@
 import contextlib
 import fcntl
 import json
+import re
 import shutil
+import socket
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,9 @@ SPARE = 1 << 27
 
 JOURNALS = Path(".locks", "trustrace")
 """The folder in the hub's cache where streams write down what they bring, so that what is left of a killed one can go."""
+
+_OWN = "[0-9a-f]" * 12
+"""What tells the journals of one repository and host apart, as a pattern."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,9 @@ class Holdings:
             shelf: The repository's place in the cache.
             budget: Bytes; None is what the disk has.
             keep: Whether what is brought stays when its claim ends.
+
+        Raises:
+            ConfigError: the file system of the cache has no locks.
         """
         self._shelf, self._budget, self._keep = shelf, budget, keep
         self._claims: dict[str, Claim] = {}
@@ -173,7 +181,7 @@ class _Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.inherited = dict(_inherited(folder, shelf.root.name))
         self._repository = shelf.root.name
-        self._path = folder / f"{self._repository}.{uuid.uuid4().hex[:12]}.json"
+        self._path = folder / f"{self._repository}.{_host()}.{uuid.uuid4().hex[:12]}.json"
         self._lock = _locked(self._path.with_suffix(".lock"))
         self.write(self.inherited)
 
@@ -201,8 +209,11 @@ class _Journal:
 
 
 def _inherited(folder: Path, repository: str) -> Iterator[tuple[str, int]]:
-    """What streams of the same repository wrote down that live no more; their journals are gone afterwards."""
-    for path in sorted(folder.glob(f"{repository}.*.json")):
+    """What streams of the same repository and host wrote down that live no more; their journals are gone afterwards.
+
+    Where machines share a cache, a lock may hold on the one alone that took it: who lives on another one cannot be told.
+    """
+    for path in sorted(folder.glob(f"{repository}.{_host()}.{_OWN}.json")):
         lock = _locked(path.with_suffix(".lock"))
         if lock is None:
             continue
@@ -215,14 +226,30 @@ def _inherited(folder: Path, repository: str) -> Iterator[tuple[str, int]]:
 
 
 def _locked(path: Path) -> IO[str] | None:
-    """The file at `path`, locked until it is closed or the process ends; None where another process has it."""
+    """The file at `path`, locked until it is closed or the process ends; None where another process has it.
+
+    Raises:
+        ConfigError: its file system has no locks.
+    """
     lock = path.open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
         return None
+    except OSError as error:
+        lock.close()
+        path.unlink(missing_ok=True)
+        raise ConfigError(
+            f"{path.parent}: its file system locks no files ({error.strerror}), so that processes could remove what others use; "
+            "set HF_HOME to a folder on a disk of this machine"
+        ) from error
     return lock
+
+
+def _host() -> str:
+    """The name of this machine, as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:60]
 
 
 def _existing(folder: Path) -> Path:
