@@ -2,6 +2,7 @@
 
 import sys
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 
 import accelerate
@@ -100,7 +101,7 @@ def test_without_a_gpu_the_balance_is_the_processor_alone(checkpoint: Path, tmp_
     assert fresh.dtype == torch.bfloat16
 
 
-def gigabytes(first: float, second: float) -> dict[int | str, int]:
+def gigabytes(first: float, second: float) -> Mapping[int | str, int]:
     return {0: int(1e9 * first), 1: int(1e9 * second), "cpu": 10**12}
 
 
@@ -109,12 +110,12 @@ def test_a_model_that_was_spread_leaves_the_memory_before_it_is_measured_what_is
 ) -> None:
     """What moves tensors along refers to the model it belongs to, so that no count of references falls to nothing."""
     module, seen = tiny.build("llama"), []
-    places: dict[str, str | int] = dict.fromkeys(parts_of(module), "cpu") | {"model.layers.1": "disk"}
+    places = dict.fromkeys(parts_of(module), "cpu") | {"model.layers.1": "disk"}
     dispatch_model(module, device_map=places, offload_dir=tmp_path)
     gone = weakref.ref(module)
     del module
 
-    def free() -> dict[int | str, int]:
+    def free() -> Mapping[int | str, int]:
         seen.append("alive" if gone() else "gone")
         return gigabytes(0, 0)
 

@@ -3,11 +3,14 @@
 Let x be the log of the loss, in order of training. A loss falls, rises or stands still; what it rarely does is to leave the range of both
 neighbours and to come back at once. So a checkpoint between two others is held against them,
 
-    e = max(x − max(x₋, x₊), min(x₋, x₊) − x, 0),        z = e / (w + 1.4826 median(e) + 0.02),
+    e = max(x − max(x₋, x₊), min(x₋, x₊) − x, 0),        z = e / (w + s + 0.02) > 6 max(1, n / 20)^⅓,
 
 where w is how much its two neighbours on either side turn about among themselves: half the difference between the sum of their steps'
-sizes and the size of their steps' sum. On a monotone course, however steep, e and w are 0; a spike that decays over several checkpoints
-has a w of its own size.
+sizes and the size of their steps' sum; s is the scatter of the course: 1.4826 times the median size of its second differences over √6
+(the standard deviation of white noise), over the whole series or over ten on either side, whichever is more; and n is how many losses
+there are. The longer a series, the further its most unlucky checkpoint lies off: of n draws from Student's t with three degrees of freedom,
+whose tails are heavy, the largest grows with the cube root of n. On a monotone course, however steep, e and w are 0; a spike that decays
+over several checkpoints has a w of its own size.
 
 The ends have neighbours on one side only, so that less can be said of them:
 
@@ -31,14 +34,17 @@ import numpy as np
 from trustrace.models.text_loss import TextLoss
 
 LARGEST_Z = 6.0
-"""Deviations of a loss off the course of its neighbours: more is not of this course."""
+"""Deviations of a loss off the course of its neighbours: more is not of this course, in a series of up to :data:`SHORT`."""
+
+SHORT = 20
+"""Losses of a series up to which the bound stands still."""
 
 FEWEST = 5
 """Losses of a series that can be judged."""
 
 _MAD_TO_STD = 1.4826
 _FLOOR = 0.02
-_REACH, _REACH_AT_END = 2, 4
+_REACH, _REACH_AT_END, _REACH_OF_SCATTER = 2, 4, 10
 _STILL_UNTRAINED, _UNTRAINED, _TRAINED = 0.9, 0.95, 0.6
 _FURTHER = 2.0
 _LEAST = 1e-9
@@ -61,13 +67,12 @@ def loss_misfits(losses: Sequence[TextLoss | None], *, progress: Sequence[int | 
     if len(known) < FEWEST:
         return found
     logs = {place: math.log(max(one.loss, _LEAST)) for place, one in known.items()}
-    scatter = _MAD_TO_STD * float(np.median([_excess(*three) for three in _threes(list(logs.values()))]))
-    within = _within(logs, scatter=scatter)
+    within = _within(logs)
     # An end is held against what is right beside it, so that its neighbour's fault is not taken for its own.
     fitting = {place: x for place, x in logs.items() if place not in within}
     if len(fitting) < FEWEST - 1:
         return found | within
-    found |= within | _last(fitting, scatter=scatter) | _first(fitting, known, progress, scatter=scatter)
+    found |= within | _last(fitting) | _first(fitting, known, progress)
     return found
 
 
@@ -75,14 +80,33 @@ def _threes(course: Sequence[float]) -> list[tuple[float, float, float]]:
     return list(zip(course, course[1:], course[2:], strict=False))
 
 
-def _within(logs: Mapping[int, float], *, scatter: float) -> dict[int, str]:
+def _bound(n: int) -> float:
+    """The deviations that a series of `n` losses may have by chance."""
+    return LARGEST_Z * math.cbrt(max(1.0, n / SHORT))
+
+
+def _scatter(course: Sequence[float], place: int) -> float:
+    """The noise about a course near `place`, as a standard deviation; the loss at that place does not count."""
+    bends = [abs(before - 2 * here + after) for before, here, after in _threes(course)]
+    others = [bend if abs(i - place) > 1 else math.nan for i, bend in enumerate(bends, start=1)]
+    near = others[max(0, place - 1 - _REACH_OF_SCATTER) : place + _REACH_OF_SCATTER]
+    return _MAD_TO_STD / math.sqrt(6) * max(_median(others), _median(near))
+
+
+def _median(values: Sequence[float]) -> float:
+    """Of those that are known; 0 where none is."""
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.median(known)) if known else 0.0
+
+
+def _within(logs: Mapping[int, float]) -> dict[int, str]:
     """Places between others that lie off the course of both their neighbours."""
     places, course = list(logs), list(logs.values())
-    found = {}
+    bound, found = _bound(len(course)), {}
     for i, (before, here, after) in enumerate(_threes(course), start=1):
         around = [*course[max(0, i - _REACH) : i], *course[i + 1 : i + 1 + _REACH]]
-        z = _excess(before, here, after) / (_turning(around) + scatter + _FLOOR)
-        if z > LARGEST_Z:
+        z = _excess(before, here, after) / (_turning(around) + _scatter(course, i) + _FLOOR)
+        if z > bound:
             nearer = max(before, after) if here > before else min(before, after)
             found[places[i]] = (
                 f"its loss on a fixed text is {_times(here - nearer)} its neighbours', {z:.0f} deviations off their course"
@@ -90,26 +114,26 @@ def _within(logs: Mapping[int, float], *, scatter: float) -> dict[int, str]:
     return found
 
 
-def _last(logs: Mapping[int, float], *, scatter: float) -> dict[int, str]:
+def _last(logs: Mapping[int, float]) -> dict[int, str]:
     """The last place, where the loss leaps up."""
-    *before, last = _steps(list(logs.values()))
-    z = _leap(last, before[-_REACH_AT_END:], scatter=scatter)
-    if not z > LARGEST_Z:
+    course = list(logs.values())
+    *before, last = _steps(course)
+    z = _leap(last, before[-_REACH_AT_END:], scatter=_scatter(course, len(course) - 1))
+    if not z > _bound(len(course)):
         return {}
     return {
         max(logs): f"its loss on a fixed text is {_times(last)} that of the checkpoint before it, {z:.0f} deviations"
     }
 
 
-def _first(
-    logs: Mapping[int, float], known: Mapping[int, TextLoss], progress: Sequence[int | None], *, scatter: float
-) -> dict[int, str]:
+def _first(logs: Mapping[int, float], known: Mapping[int, TextLoss], progress: Sequence[int | None]) -> dict[int, str]:
     """The first place, where it is trained and the next is not yet, or the other way about without the time for it."""
     one, other = sorted(logs)[:2]
-    step, *after = _steps(list(logs.values()))
+    course = list(logs.values())
+    step, *after = _steps(course)
     here, next_one = (known[place].loss / known[place].uniform for place in (one, other))
-    z = _leap(step, after[:_REACH_AT_END], scatter=scatter)
-    if z > LARGEST_Z and next_one >= _STILL_UNTRAINED:
+    z = _leap(step, after[:_REACH_AT_END], scatter=_scatter(course, 0))
+    if z > _bound(len(course)) and next_one >= _STILL_UNTRAINED:
         return {
             one: f"its loss on a fixed text is {_times(-step)} that of the next checkpoint, which has learned nothing yet"
         }
