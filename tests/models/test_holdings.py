@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trustrace.core.errors import ConfigError
-from trustrace.models.holdings import Holdings
+from trustrace.core.errors import CheckpointError, ConfigError
+from trustrace.models.holdings import SPARE, Holdings
 from trustrace.models.shelf import BLOCK, HubFile, Shelf
 
 
@@ -222,6 +223,40 @@ def test_a_repository_takes_over_nothing_of_another_one_whose_name_goes_on(shelf
     longer.close()
     with opened(shelf) as shorter:
         assert shorter.held == 0
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_streams_share_the_room_that_the_disk_has_and_one_waits_while_another_will_give_some_back(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, *, keep: bool
+) -> None:
+    free = SPARE + 10 * BLOCK
+    monkeypatch.setattr("trustrace.models.holdings.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    large = file("large", size=6 * BLOCK)
+    other = Shelf(cache=shelf.cache, repository="somebody/other")
+    with closing(Holdings(shelf, budget=None, keep=keep)) as first, opened(other) as second:
+        assert first.claim("one", [large], name="one")
+        # Nothing of the first one's seven blocks is fetched yet, and the disk looks empty.
+        assert not second.claim("two", [file("own", size=3 * BLOCK)], name="two")
+        assert second.claim("two", [file("own", size=2 * BLOCK)], name="two")
+        second.release("two")
+        put(shelf, "one", large)
+        free -= large.footprint
+        assert second.claim("two", [file("own", size=2 * BLOCK)], name="two")
+        second.release("two")
+        assert not second.claim("two", [file("own", size=3 * BLOCK)], name="two")
+        first.release("one")
+        with pytest.raises(CheckpointError, match="has no room for them"):
+            second.claim("two", [file("own", size=3 * BLOCK)], name="two")
+
+
+def test_what_a_dead_stream_was_to_fetch_takes_no_room(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = SimpleNamespace(free=SPARE + 10 * BLOCK)
+    monkeypatch.setattr("trustrace.models.holdings.shutil.disk_usage", lambda _: usage)
+    dead = Holdings(Shelf(cache=shelf.cache, repository="somebody/other"), budget=None, keep=False)
+    assert dead.claim("one", [file("large", size=6 * BLOCK)], name="one")
+    dead.close()
+    with opened(shelf) as alive:
+        assert alive.claim("two", [file("own", size=9 * BLOCK)], name="two")
 
 
 def _refused(*_: object, **__: object) -> None:

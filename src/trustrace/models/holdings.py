@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from trustrace.core.errors import CheckpointError, ConfigError
 from trustrace.models.shelf import HubFile, Shelf
@@ -20,6 +20,9 @@ SPARE = 1 << 27
 
 JOURNALS = Path(".locks", "trustrace")
 """The folder in the hub's cache where streams write down what they bring, so that what is left of a killed one can go."""
+
+ROOM = "trustrace-room.lock"
+"""The file beside that folder which is held while room on the disk is taken."""
 
 _OWN = "[0-9a-f]" * 12
 """What tells the journals of one repository and host apart, as a pattern."""
@@ -78,12 +81,16 @@ class Holdings:
         self._journal.close()
 
     def claim(self, commit: str, files: Sequence[HubFile], *, name: str) -> bool:
-        """Take the room for a checkpoint; False where other claims have to go first.
+        """Take the room for a checkpoint; False where other claims have to go first, of this stream or of another one on this disk.
 
         Raises:
             ConfigError: the checkpoint is larger than the whole budget.
-            CheckpointError: the disk has no room for it.
+            CheckpointError: the disk has no room for it, and nobody here will give back any.
         """
+        with self._journal.alone():
+            return self._claim(commit, files, name=name)
+
+    def _claim(self, commit: str, files: Sequence[HubFile], *, name: str) -> bool:
         if not self._claims:
             self._let_go_of_leftovers(commit, keeping={file.content for file in files})
         elsewhere = self._journal.elsewhere()
@@ -97,8 +104,8 @@ class Holdings:
             )
         if self._budget is not None and self.held + wanted > self._budget:
             return False
-        if not self._fits_the_disk(wanted):
-            if self._claims:
+        if not self._fits_the_disk(missing):
+            if self._claims or self._journal.others_hold():
                 return False
             raise CheckpointError(
                 f"{name}: {_size(wanted)} are to be fetched, but the disk of {self._shelf.cache} has no room for them "
@@ -145,11 +152,15 @@ class Holdings:
     def _is_ours(self, file: HubFile, missing: Mapping[str, HubFile]) -> bool:
         return file.content in self._sizes or file.content in missing
 
-    def _fits_the_disk(self, wanted: int) -> bool:
-        """Room for `wanted`, for what is promised and not fetched yet, and to spare."""
-        promised = sum(size for content, size in self._sizes.items() if not self._shelf.blob(content).exists())
+    def _fits_the_disk(self, missing: Mapping[str, HubFile]) -> bool:
+        """Room for what is `missing`, for what is promised and not fetched yet, here and by other streams, and to spare."""
+        wanted = {self._shelf.blob(content): file.footprint for content, file in missing.items()}
+        promised = {self._shelf.blob(content): size for content, size in self._sizes.items()}
+        absent = {
+            path: size for path, size in (self._journal.promised() | promised | wanted).items() if not path.exists()
+        }
         free = shutil.disk_usage(_existing(self._shelf.cache)).free
-        return not wanted or wanted + promised + SPARE <= free
+        return not (wanted.keys() & absent.keys()) or sum(absent.values()) + SPARE <= free
 
     def _let_go_of_leftovers(self, commit: str, *, keeping: set[str]) -> None:
         """With no claim open, whatever is held was left by streams that were killed: it goes, but for what comes next."""
@@ -169,12 +180,14 @@ class Holdings:
         self._write()
 
     def _write(self) -> None:
-        """What is to be kept is nobody's to take over."""
-        self._journal.write({} if self._keep else self._sizes)
+        self._journal.write(self._sizes, is_kept=self._keep)
 
 
 class _Journal:
-    """A file that says what its stream has brought, locked while the stream lives; those of dead streams are taken over."""
+    """A file that says what its stream has brought or will bring, locked while the stream lives; those of dead streams are taken over.
+
+    What is to be kept stands apart: it is nobody's to take over, but has its room.
+    """
 
     def __init__(self, shelf: Shelf) -> None:
         folder = shelf.cache / JOURNALS
@@ -185,23 +198,52 @@ class _Journal:
         self._lock = _locked(self._path.with_suffix(".lock"))
         self.write(self.inherited)
 
-    def write(self, sizes: Mapping[str, int]) -> None:
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """While the body runs, no other stream takes room on this disk."""
+        with (self._path.parent.parent / ROOM).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def write(self, sizes: Mapping[str, int], *, is_kept: bool = False) -> None:
+        """Say that these contents are brought, or will be."""
         scratch = self._path.with_suffix(".part")
-        scratch.write_text(json.dumps(sizes), encoding="utf-8")
+        content = {"repository": self._repository, "brought": {}, "kept": {}} | {
+            "kept" if is_kept else "brought": sizes
+        }
+        scratch.write_text(json.dumps(content), encoding="utf-8")
         scratch.replace(self._path)
+
+    def promised(self) -> dict[Path, int]:
+        """What the other streams of this host hold, fetched or not, and where it lies."""
+        cache = self._path.parents[len(JOURNALS.parts)]
+        return {
+            cache / said["repository"] / "blobs" / content: size
+            for said in self._others()
+            for content, size in (said["brought"] | said["kept"]).items()
+        }
+
+    def others_hold(self) -> bool:
+        """Whether another stream of this host holds something, and will give it back."""
+        return any(said["brought"] or said["kept"] for said in self._others())
+
+    def _others(self) -> Iterator[dict[str, Any]]:
+        """What the other streams of this host say that live."""
+        for path in self._path.parent.glob(f"*.{_host()}.{_OWN}.json"):
+            if path != self._path and _is_locked(path.with_suffix(".lock")):
+                yield _read(path)
 
     def elsewhere(self) -> frozenset[str]:
         """The contents that other streams of the repository wrote down."""
         found: set[str] = set()
         for path in self._path.parent.glob(f"{self._repository}.*.json"):
             if path != self._path:
-                with contextlib.suppress(FileNotFoundError):
-                    found |= json.loads(path.read_text("utf-8")).keys()
+                found |= _read(path)["brought"].keys()
         return frozenset(found)
 
     def close(self) -> None:
         """Nothing is left behind where nothing is held."""
-        if self._path.is_file() and self._path.read_text("utf-8") == "{}":
+        if self._path.is_file() and not _read(self._path)["brought"]:
             self._path.unlink()
             self._path.with_suffix(".lock").unlink(missing_ok=True)
         if self._lock is not None:
@@ -219,10 +261,18 @@ def _inherited(folder: Path, repository: str) -> Iterator[tuple[str, int]]:
             continue
         with lock:
             # A stream that ends removes its own journal, perhaps just now.
-            if path.is_file():
-                yield from json.loads(path.read_text("utf-8")).items()
+            yield from _read(path)["brought"].items()
             path.unlink(missing_ok=True)
             path.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a journal says; nothing where its stream has just removed it."""
+    try:
+        said: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {"repository": "", "brought": {}, "kept": {}}
+    return said
 
 
 def _locked(path: Path) -> IO[str] | None:
@@ -245,6 +295,16 @@ def _locked(path: Path) -> IO[str] | None:
             "set HF_HOME to a folder on a disk of this machine"
         ) from error
     return lock
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process has the file at `path`, if there is one."""
+    if not path.exists():
+        return False
+    lock = _locked(path)
+    if lock is not None:
+        lock.close()
+    return lock is None
 
 
 def _host() -> str:

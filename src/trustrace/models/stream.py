@@ -61,6 +61,9 @@ FOLLOWING: Mapping[State, frozenset[State]] = MappingProxyType(
 HASHED_AT_ONCE = 4
 """Files of a checkpoint that are held against the hub's hashes at the same time."""
 
+LOOK_AGAIN = 2.0
+"""Seconds between looks whether another process has given back room on the disk."""
+
 _CLAIMED = frozenset({State.RESERVED, State.DOWNLOADING, State.READY, State.IN_USE})
 
 
@@ -282,7 +285,7 @@ class _Fetcher:
         pinned = self._trying(lambda: self._source.pin(checkpoint))
         self._commits[place] = pinned.commit
         files = self._trying(lambda: self._source.files(pinned))
-        self._wait_for(lambda: self._is_claimed(place, pinned, files))
+        self._wait_for(lambda: self._is_claimed(place, pinned, files), every=LOOK_AGAIN)
         with self._changed:
             self._move(place, State.DOWNLOADING)
         self.fetching = Fetching(checkpoint=checkpoint.key, files=tuple(files), shelf=self._shelf)
@@ -352,13 +355,14 @@ class _Fetcher:
             raise RuntimeError(f"a checkpoint cannot go from {self._states[place].value} to {state.value}")
         self._states[place] = state
 
-    def _wait_for(self, ready: Callable[[], bool]) -> None:
+    def _wait_for(self, ready: Callable[[], bool], *, every: float | None = None) -> None:
+        """Wait until `ready`, which is asked when something changes here, and `every` so many seconds."""
         with self._changed:
             while True:
                 self._heed()
                 if ready():
                     return
-                self._changed.wait()
+                self._changed.wait(every)
 
     def _sleep(self, seconds: float) -> None:
         with self._changed:
