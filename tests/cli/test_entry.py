@@ -6,6 +6,7 @@ import pytest
 
 from trustrace.cli import entry
 from trustrace.cli.entry import main
+from trustrace.core.config import Config
 from trustrace.core.errors import ConfigError
 
 HOSTILE = "\x1b[2J\x1b[31mboo\x07"
@@ -13,11 +14,12 @@ CONTROLS = {"\x1b", "\x07", "\x9b"}
 
 
 def test_an_error_that_repeats_a_key_of_a_study_moves_no_cursor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study = tmp_path / "study.yaml"
-    study.write_text('name: x\n"\\e[2J\\e[31mboo\\a": 1\n')
-    monkeypatch.setattr("sys.argv", ["trustrace", "plan", str(study)])
+    class Study(Config):
+        name: str
+
+    monkeypatch.setattr("trustrace.cli.app.app", lambda: Study.read({"name": "x", HOSTILE: 1}, where="study.yaml"))
     with pytest.raises(SystemExit) as ended:
         main()
     said = capsys.readouterr().err
