@@ -172,6 +172,18 @@ def test_what_several_streams_share_goes_with_the_last_of_them(shelf: Shelf) -> 
         assert not list(shelf.root.glob("blobs/*"))
 
 
+def test_a_revision_that_another_stream_uses_keeps_its_files(shelf: Shelf) -> None:
+    with opened(shelf) as first, opened(shelf) as second:
+        assert first.claim("one", [file("weights")], name="one")
+        put(shelf, "one", file("weights"))
+        assert second.claim("one", [file("weights")], name="one")
+        second.release("one")
+        assert shelf.link("one", "weights").read_bytes()
+        first.release("one")
+    assert not list(shelf.root.glob("blobs/*"))
+    assert not list(shelf.root.glob("snapshots/*"))
+
+
 def test_what_a_killed_stream_left_stays_while_another_one_uses_it(shelf: Shelf) -> None:
     killed = Holdings(shelf, budget=None, keep=False)
     assert killed.claim("one", [file("weights")], name="one")

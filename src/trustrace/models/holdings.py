@@ -124,8 +124,9 @@ class Holdings:
         ours = {content for content in claim.contents if content in self._sizes}
         if not (self._keep and is_complete):
             links = {self._shelf.link(commit, file.name) for file in claim.files if file.content in ours}
+            links = set() if commit in self._journal.commits_elsewhere() else links | set(claim.links)
             contents = ours - needed - self._journal.elsewhere()
-            self._shelf.remove(links=links | set(claim.links), contents=contents)
+            self._shelf.remove(links=links, contents=contents)
         del self._claims[commit]
         self._forget(ours - needed)
 
@@ -180,7 +181,7 @@ class Holdings:
         self._write()
 
     def _write(self) -> None:
-        self._journal.write(self._sizes, is_kept=self._keep)
+        self._journal.write(self._sizes, is_kept=self._keep, commits=tuple(self._claims))
 
 
 class _Journal:
@@ -205,13 +206,11 @@ class _Journal:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def write(self, sizes: Mapping[str, int], *, is_kept: bool = False) -> None:
-        """Say that these contents are brought, or will be."""
+    def write(self, sizes: Mapping[str, int], *, is_kept: bool = False, commits: Sequence[str] = ()) -> None:
+        """Say that these contents are brought, or will be, and which revisions are used."""
         scratch = self._path.with_suffix(".part")
-        content = {"repository": self._repository, "brought": {}, "kept": {}} | {
-            "kept" if is_kept else "brought": sizes
-        }
-        scratch.write_text(json.dumps(content), encoding="utf-8")
+        said = {"repository": self._repository, "commits": commits, "brought": {}, "kept": {}}
+        scratch.write_text(json.dumps(said | {"kept" if is_kept else "brought": dict(sizes)}), encoding="utf-8")
         scratch.replace(self._path)
 
     def promised(self) -> dict[Path, int]:
@@ -235,11 +234,14 @@ class _Journal:
 
     def elsewhere(self) -> frozenset[str]:
         """The contents that other streams of the repository wrote down."""
-        found: set[str] = set()
-        for path in self._path.parent.glob(f"{self._repository}.*.json"):
-            if path != self._path:
-                found |= _read(path)["brought"].keys()
-        return frozenset(found)
+        return frozenset(content for said in self._others_of_the_repository() for content in said["brought"])
+
+    def commits_elsewhere(self) -> frozenset[str]:
+        """The revisions that other streams of the repository use."""
+        return frozenset(commit for said in self._others_of_the_repository() for commit in said["commits"])
+
+    def _others_of_the_repository(self) -> Iterator[dict[str, Any]]:
+        return (_read(path) for path in self._path.parent.glob(f"{self._repository}.*.json") if path != self._path)
 
     def close(self) -> None:
         """Nothing is left behind where nothing is held."""
@@ -271,7 +273,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         said: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        return {"repository": "", "brought": {}, "kept": {}}
+        return {"repository": "", "commits": [], "brought": {}, "kept": {}}
     return said
 
 
