@@ -222,3 +222,20 @@ def test_losses_at_unknown_moments_are_not_compared() -> None:
     clean = told(series(), LOSSES)
     main = Checkpoint(family="f", model="m", revision="main")
     assert not alarmed([*clean, (main, replace(clean[-1][1], text=TextLoss(loss=9.0, uniform=2.7)))])
+
+
+def test_a_record_with_any_byte_cut_or_changed_is_refused_or_read_and_nothing_else() -> None:
+    whole = Vitals(names=("a", "b"), norms=np.ones(2), samples=np.zeros((2, SAMPLED), dtype=np.float32)).to_bytes()
+    for cut in range(0, len(whole), 3):
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            Vitals.from_bytes(whole[:cut])
+    refused = 0
+    for place in range(len(whole)):
+        for bit in (0, 6):
+            changed = bytearray(whole)
+            changed[place] ^= 1 << bit
+            try:
+                Vitals.from_bytes(bytes(changed))
+            except CheckpointError:
+                refused += 1
+    assert refused > len(whole) / 2

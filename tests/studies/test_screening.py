@@ -15,6 +15,7 @@ from tests.studies.test_streaming import study
 from trustrace.core.errors import RunError
 from trustrace.models import tiny
 from trustrace.studies.config import TraceConfig
+from trustrace.studies.screening import _screened
 from trustrace.studies.settings import Settings
 from trustrace.studies.status import read_status
 from trustrace.studies.trace import run_trace
@@ -127,3 +128,16 @@ def test_damaged_weights_are_named_and_the_others_are_measured(damage: str, seri
     with pytest.raises(RunError, match=r"2 units failed.*\n.*step_2"):
         run_trace(asked(tmp_path, series), out=tmp_path / "run", settings=SETTINGS)
     assert measured(tmp_path / "run") == names(0, 1, 3, 4)
+
+
+def test_one_record_that_is_damaged_costs_its_own_checkpoint_and_no_other(series: Path, tmp_path: Path) -> None:
+    """The record of an earlier call, on a disk that lost a part of it."""
+    run = tmp_path / "run"
+    run_trace(asked(tmp_path, series), out=run, settings=SETTINGS)
+    [record] = (path for path in (run / "units").glob("weights-*/vitals.npz") if "step_3" in path.parent.name)
+    os.truncate(record, 60)
+    _screened.cache_clear()
+    with pytest.raises(RunError, match=rf"step_3: .*{record.parent.name}/vitals.npz: .*cannot be read") as caught:
+        run_trace(asked(tmp_path, series), out=run, settings=SETTINGS)
+    assert caught.value.exit_code == 3
+    assert measured(run) == names(0, 1, 2, 4)

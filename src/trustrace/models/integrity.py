@@ -20,6 +20,9 @@ are wrong together; norms need five checkpoints, detours three.
 """
 
 import io
+import tokenize
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +56,23 @@ _FLOOR = 1e-3
 _REACH = 2
 _FEWEST_FOR_NORMS = 5
 _FAR = 1e9
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+    SyntaxError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+)
+"""What reading an archive that is damaged can raise, wherever it is damaged."""
 
 _Rows = np.ndarray[tuple[int, int], np.dtype[np.float64]]
 _Column = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -99,9 +119,10 @@ class Vitals:
                     samples=held["samples"],
                     text=TextLoss(loss=text[0], uniform=text[1]) if text else None,
                 )
-        except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
+        # What is not a whole archive makes zipfile and zlib say so in whichever way the damaged byte leads them to.
+        except _DAMAGE as error:
             raise CheckpointError(
-                f"the record of a checkpoint's weights cannot be read ({error}); remove the unit, and run again"
+                f"the record of a checkpoint's weights cannot be read ({type(error).__name__}: {error})"
             ) from error
 
 

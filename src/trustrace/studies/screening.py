@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from trustrace.core.checkpoints import Checkpoint
+from trustrace.core.errors import CheckpointError
 from trustrace.models.integrity import Alarm, Vitals, screen, vitals_of
 from trustrace.models.language_model import LanguageModel
 from trustrace.models.text_loss import text_loss
@@ -48,5 +49,15 @@ def told(alarms: Sequence[Alarm]) -> list[dict[str, str]]:
 
 @lru_cache(maxsize=4)
 def _screened(files: tuple[tuple[Checkpoint, Path], ...]) -> tuple[Alarm, ...]:
-    """What is noted is never written anew, so that the same files say the same."""
-    return screen([(checkpoint, Vitals.from_bytes(path.read_bytes())) for checkpoint, path in files])
+    """What is noted is never written anew, so that the same files say the same.
+
+    A record that cannot be read is an alarm of its own checkpoint, which nothing vouches for; the others are compared without it.
+    """
+    read, unreadable = [], []
+    for checkpoint, path in files:
+        try:
+            read.append((checkpoint, Vitals.from_bytes(path.read_bytes())))
+        except (CheckpointError, OSError) as error:
+            reason = f"{path}: {error}; remove its folder, and it is noted anew when the checkpoint is next read"
+            unreadable.append(Alarm(checkpoint=checkpoint, reason=reason))
+    return tuple(sorted([*screen(read), *unreadable], key=lambda alarm: alarm.checkpoint))
