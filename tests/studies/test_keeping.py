@@ -1,7 +1,9 @@
 """Comparing more checkpoints than the disk holds: streamed, each loaded once, with no more kept than pairs need."""
 
+import gc
 import json
 import shutil
+import weakref
 from collections import Counter, namedtuple
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,17 @@ from tests.models.test_stream import footprint, watching
 from tests.studies.test_screening import asked as screened
 from tests.studies.test_screening import clean, series, swap  # noqa: F401 - fixtures
 from tests.studies.test_streaming import STEPS, hub, loads, revisions, study  # noqa: F401 - fixtures
-from trustrace.core.errors import ConfigError, DiskFullError
+from trustrace.core.errors import ConfigError, DiskFullError, MeasurementError, RunError
+from trustrace.core.statements import Statements
 from trustrace.measures.over_training.config import OverTrainingConfig
+from trustrace.models.integrity import Alarm
+from trustrace.models.language_model import LanguageModel
 from trustrace.runs.ledger import Ledger
 from trustrace.studies import over_training
 from trustrace.studies.config import TraceConfig
+from trustrace.studies.keeping import Keeping
 from trustrace.studies.over_training import run_dynamics
+from trustrace.studies.planning import Plan, Subject
 from trustrace.studies.settings import Settings
 
 OVER = OverTrainingConfig(
@@ -150,3 +157,51 @@ def test_a_checkpoint_with_the_weights_of_another_is_left_out_with_a_word(
     assert summary["failures"] == []
     # The second call found everything done, although the first one learnt only on its way what is wrong.
     assert len([one for one in said if one.startswith("scratch")]) == 1
+
+
+def courses(run: Path) -> set[tuple[str, str]]:
+    return {(row["dataset"], row["checkpoint"]) for row in table(run) if row["quantity"] == "noise tolerance"}
+
+
+def test_a_checkpoint_whose_alarm_vanishes_when_more_is_known_is_read_and_compared(
+    series: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, calls = screened(tmp_path, series), []
+
+    def looks_off_at_first(plan: Plan, _: Ledger) -> tuple[Alarm, ...]:
+        calls.append(plan)
+        return () if calls[1:] else (Alarm(checkpoint=plan.subjects[2].checkpoint, reason="looks off so far"),)
+
+    monkeypatch.setattr(over_training, "quarantined", looks_off_at_first)
+    run = begun(tmp_path / "run", asked.model_copy(update={"datasets": asked.datasets[:1]}))
+    run_dynamics(run, settings=Settings(device="cpu"), over=OVER)
+    summary = json.loads((run / "dynamics.json").read_text("utf-8"))
+    assert summary["quarantined"] == []
+    assert sorted(summary["checkpoints"]) == sorted(key for _, key in courses(run))
+    assert len(courses(run)) == 5
+
+
+def test_what_fails_on_one_dataset_leaves_the_others_and_no_model_in_memory(
+    series: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, models, alive = begun(tmp_path / "run", screened(tmp_path, series)), [], []
+    read, first = Keeping.read, screened(tmp_path, series).datasets[0].name
+
+    def failing(self: Keeping, model: LanguageModel, subject: Subject, statements: Statements) -> None:
+        if statements.name == first:
+            gc.collect()
+            alive.append(sum(one() is not None for one in models))
+            models.append(weakref.ref(model.module))
+            if subject.checkpoint.revision in ("step_1", "step_2"):
+                raise MeasurementError("NaN at block_0")
+        read(self, model, subject, statements)
+
+    monkeypatch.setattr(Keeping, "read", failing)
+    with pytest.raises(RunError, match=rf"step_1 on {first}: NaN at block_0"):
+        run_dynamics(run, settings=Settings(device="cpu"), over=OVER)
+    assert alive == [0] * 5
+    assert len(courses(run)) == 3 + 5

@@ -5,7 +5,7 @@ changes it, so that a call which was stopped goes on where it was. The folder go
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from trustrace.activations.capture import capture
 from trustrace.activations.narrowing import narrowed
 from trustrace.activations.store import Activations, manifest_path
-from trustrace.core.errors import ConfigError, DiskFullError, IntegrityError, ModelError
+from trustrace.core.errors import ConfigError, DataError, DiskFullError, IntegrityError, MeasurementError, ModelError
 from trustrace.core.progress import Progress
 from trustrace.core.sites import select_sites
 from trustrace.core.statements import Statements
@@ -36,6 +36,12 @@ from trustrace.studies.tracing import UNIT_ERRORS
 
 _READING = ("core", "datasets", "models", "activations")
 _PASSING = "passing.safetensors"
+
+_OF_A_DATASET = (DataError, MeasurementError)
+"""What one dataset can raise and another need not; anything else is of the checkpoint."""
+
+Unread = dict[str, str]
+"""Why one checkpoint could not be read, by dataset."""
 
 Tell = Callable[[str], None]
 """Told of what a user should know before it is too late."""
@@ -151,9 +157,19 @@ class Keeping:
         return self.folder / f"{unit.folder}.{ending}"
 
 
-def chosen_pairs(subjects: tuple[Subject, ...], *, most: int) -> frozenset[str]:
-    """The keys of at most `most` checkpoints, evenly spread over the series, that are compared pair by pair."""
-    return frozenset(subjects[place].checkpoint.key for place in spread_out(len(subjects), most=most))
+def chosen_pairs(subjects: tuple[Subject, ...], *, most: int, strange: Collection[str]) -> frozenset[str]:
+    """The keys of at most `most` checkpoints, evenly spread over the series, that are compared pair by pair.
+
+    In place of each whose key is `strange` comes the nearest that is not, so that an alarm that is raised late changes no other choice.
+    """
+    keys = [subject.checkpoint.key for subject in subjects]
+    wanted = spread_out(len(keys), most=most)
+    chosen = {place for place in wanted if keys[place] not in strange}
+    for place in wanted:
+        free = [one for one, key in enumerate(keys) if key not in strange and one not in chosen]
+        if keys[place] in strange and free:
+            chosen.add(min(free, key=lambda one: abs(one - place)))
+    return frozenset(keys[place] for place in chosen)
 
 
 def require_room(keeping: Keeping, *, budget: int | None, tell: Tell) -> None:
@@ -186,11 +202,11 @@ def require_room(keeping: Keeping, *, budget: int | None, tell: Tell) -> None:
         )
 
 
-def read_all(keeping: Keeping, ledger: Ledger, *, progress: Progress) -> Mapping[str, Exception]:
+def read_all(keeping: Keeping, ledger: Ledger, *, progress: Progress) -> Mapping[str, Unread]:
     """Read what is not kept yet, each model loaded once, in the order and within the disk's budget that the settings say.
 
     Returns:
-        Why some checkpoints could not be read, by their keys.
+        Why some checkpoints could not be read, or not on some datasets, by their keys.
     """
     lacking = {
         subject.checkpoint.key: [one for one in keeping.datasets if keeping.open(subject, one) is None]
@@ -198,28 +214,37 @@ def read_all(keeping: Keeping, ledger: Ledger, *, progress: Progress) -> Mapping
     }
     waiting = {key for key, datasets in lacking.items() if datasets}
     visits = ordered(keeping.plan.subjects, waiting=waiting, last=None, order=keeping.settings.order)
-    failures: dict[str, Exception] = {}
+    failures: dict[str, Unread] = {}
     done = len(lacking) - len(waiting)
     with in_turn(keeping.plan, visits, settings=keeping.settings) as turns:
         for visit, place in turns:
             for subject in visit.subjects:
                 key = subject.checkpoint.key
-                try:
-                    _read_one(keeping, ledger, subject, place, lacking[key])
-                except UNIT_ERRORS as error:
-                    failures[key] = error
+                unread = _read_one(keeping, ledger, subject, place, lacking[key])
+                if unread:
+                    failures[key] = unread
             done += 1
             progress(done, len(lacking), "checkpoints captured")
     return failures
 
 
 def _read_one(
-    keeping: Keeping, ledger: Ledger, subject: Subject, place: CheckpointSource, datasets: list[Statements]
-) -> None:
-    model = subject.load(place)
-    note_weights(ledger, subject, model)
-    for statements in datasets:
-        keeping.read(model, subject, statements)
+    keeping: Keeping, ledger: Ledger, subject: Subject, place: CheckpointSource, datasets: Sequence[Statements]
+) -> Unread:
+    """Read a checkpoint on each dataset; what one of them cannot give is no matter of the others."""
+    unread: Unread = {}
+    try:
+        model = subject.load(place)
+        note_weights(ledger, subject, model)
+        for statements in datasets:
+            try:
+                keeping.read(model, subject, statements)
+            except _OF_A_DATASET as error:
+                unread[statements.name] = str(error)
+    except UNIT_ERRORS as error:
+        # As words: the error itself holds the frames that it came through, and the model with them.
+        return {one.name: str(error) for one in datasets}
+    return unread
 
 
 def _extent(keeping: Keeping) -> Extent | None:

@@ -41,7 +41,7 @@ from trustrace.runs.reading import read_document
 from trustrace.runs.table import write_table
 from trustrace.studies.config import TraceConfig
 from trustrace.studies.course_tables import TABLE, write_transfers
-from trustrace.studies.keeping import Keeping, Tell, chosen_pairs, ignore, read_all, require_room
+from trustrace.studies.keeping import Keeping, Tell, Unread, chosen_pairs, ignore, read_all, require_room
 from trustrace.studies.planning import MEASURING, Plan, Subject, plan_trace
 from trustrace.studies.screening import quarantined, told
 from trustrace.studies.settings import Settings
@@ -65,12 +65,27 @@ class _Comparison:
     settings: Settings
     progress: Progress
     alarms: tuple[Alarm, ...]
+    unread: Mapping[str, Unread]
+
+    @cached_property
+    def strange(self) -> frozenset[str]:
+        """The keys of checkpoints that are not what they are called."""
+        return frozenset(alarm.checkpoint.key for alarm in self.alarms)
 
     @cached_property
     def trained(self) -> tuple[Subject, ...]:
         """The checkpoints of the series that are what they are called."""
-        strange = {alarm.checkpoint.key for alarm in self.alarms}
-        return tuple(one for one in self.series if one.checkpoint.key not in strange)
+        return tuple(one for one in self.series if one.checkpoint.key not in self.strange)
+
+    def read(self, statements: Statements) -> tuple[Subject, ...]:
+        """Those of them that could be read on a dataset."""
+        return tuple(one for one in self.trained if statements.name not in self.unread.get(one.checkpoint.key, ()))
+
+    @property
+    def keys(self) -> list[str]:
+        """Of those that take part in the comparison of any dataset."""
+        parts = {one.checkpoint.key for statements in self.plan.datasets for one in self.read(statements)}
+        return [one.checkpoint.key for one in self.trained if one.checkpoint.key in parts]
 
     @property
     def series(self) -> tuple[Subject, ...]:
@@ -79,8 +94,8 @@ class _Comparison:
 
     @cached_property
     def paired(self) -> frozenset[str]:
-        """The keys of those that are compared pair by pair: the same ones whatever fails or is left out."""
-        return chosen_pairs(self.series, most=self.over.matrix_checkpoints)
+        """The keys of those that are compared pair by pair: the same ones whatever fails."""
+        return chosen_pairs(self.series, most=self.over.matrix_checkpoints, strange=self.strange)
 
     def keeping(self, datasets: Sequence[Statements]) -> Keeping:
         """What is kept of the checkpoints on `datasets`."""
@@ -116,15 +131,20 @@ class _Comparison:
             },
         )
 
-    def units(self, keys: Sequence[str]) -> list[tuple[Unit, tuple[Statements, ...]]]:
+    def units(self) -> list[tuple[Unit, tuple[Subject, ...], tuple[Statements, ...]]]:
         """Of every dataset, and of all of them together, at the last checkpoint that is compared pair by pair, where there are several."""
-        alone: list[tuple[Unit, tuple[Statements, ...]]] = [
-            (self.unit(one.name, keys, [one]), (one,)) for one in self.plan.datasets
+        datasets = self.plan.datasets
+        parts: list[tuple[tuple[Subject, ...], tuple[Statements, ...]]] = [(self.read(one), (one,)) for one in datasets]
+        if len(datasets) > 1:
+            shared = [one for one in self.trained if all(one in subjects for subjects, _ in parts)]
+            last = [one for one in shared if one.checkpoint.key in self.paired][-1:]
+            parts.append((tuple(last), datasets))
+        names = [*(one.name for one in datasets), "between datasets"]
+        return [
+            (self.unit(name, [one.checkpoint.key for one in subjects], some), subjects, some)
+            for name, (subjects, some) in zip(names, parts, strict=False)
+            if subjects
         ]
-        last = [key for key in keys if key in self.paired][-1:]
-        if len(self.plan.datasets) == 1:
-            return alone
-        return [*alone, (self.unit("between datasets", last, self.plan.datasets), self.plan.datasets)]
 
 
 def run_dynamics(
@@ -168,13 +188,14 @@ def run_dynamics(
             settings=settings,
             progress=progress,
             alarms=quarantined(plan, ledger),
+            unread={},
         )
         _tell_of(work.alarms, tell)
-        keys = [subject.checkpoint.key for subject in work.trained]
         failures: list[str] = []
-        if not all(ledger.is_finished(unit) for unit, _ in work.units(keys)):
-            work, keys, failures = _compare_all(work, budget=scratch_budget, tell=tell)
-        _conclude(work, keys, failures)
+        if not all(ledger.is_finished(unit) for unit, _, _ in work.units()):
+            work = _read_all(work, budget=scratch_budget, tell=tell)
+            failures = [*_failures(work), *_compare_all(work)]
+        _conclude(work, failures)
         if not failures:
             shutil.rmtree(run / SCRATCH, ignore_errors=True)
     if failures:
@@ -207,32 +228,54 @@ def _study(run: Path) -> TraceConfig:
     return TraceConfig.read(values, where=str(run / "study.json"))
 
 
-def _compare_all(work: _Comparison, *, budget: int | None, tell: Tell) -> tuple[_Comparison, list[str], list[str]]:
-    """Read every checkpoint, then compare them; the work as what was read left it, the checkpoints that took part, and what failed."""
-    keeping = work.keeping([one for one in work.plan.datasets if _can_be_folded(work, one)])
-    if keeping.datasets:
-        require_room(keeping, budget=budget, tell=tell)
-    unread = read_all(keeping, work.ledger, progress=work.progress) if keeping.datasets else {}
-    failures = [f"{key}: {error}" for key, error in unread.items()]
-    # What is wrong with weights may show only now, where the trace has not read all of them.
-    alarms = quarantined(work.plan, work.ledger)
-    _tell_of([one for one in alarms if one not in work.alarms], tell)
-    work = replace(work, alarms=alarms)
-    read = [one for one in work.trained if one.checkpoint.key not in unread]
-    keys = [one.checkpoint.key for one in read]
-    for unit, datasets in work.units(keys) if keys else []:
+def _read_all(work: _Comparison, *, budget: int | None, tell: Tell) -> _Comparison:
+    """Read every checkpoint that takes part, and come back as what was read left the work.
+
+    That weights are wrong may show only when more were read, and so may that they are right: it ends when neither changes what is needed.
+    """
+    datasets = [one for one in work.plan.datasets if _can_be_folded(work, one)]
+    if not datasets:
+        return work
+    require_room(work.keeping(datasets), budget=budget, tell=tell)
+    unread: Mapping[str, Unread] = {}
+    for _ in range(len(work.series) + 1):
+        keeping = work.keeping(datasets)
+        unread = read_all(keeping, work.ledger, progress=work.progress)
+        alarms = quarantined(work.plan, work.ledger)
+        _tell_of([one for one in alarms if one not in work.alarms], tell)
+        before, work = work, replace(work, alarms=alarms)
+        if (before.trained, before.paired) == (work.trained, work.paired):
+            break
+    return replace(work, unread=unread)
+
+
+def _failures(work: _Comparison) -> list[str]:
+    """A line for each checkpoint that could not be read at all, and for each dataset that one could not be read on."""
+    wanted, lines = sum(_can_be_folded(work, one) for one in work.plan.datasets), []
+    for key, why in work.unread.items():
+        if len(why) == wanted and len(set(why.values())) == 1:
+            lines.append(f"{key}: {next(iter(why.values()))}")
+        else:
+            lines += [f"{key} on {name}: {one}" for name, one in why.items()]
+    return lines
+
+
+def _compare_all(work: _Comparison) -> list[str]:
+    """Compare what was read, and say what failed."""
+    keeping, failures = work.keeping(work.plan.datasets), []
+    for unit, subjects, datasets in work.units():
         if work.ledger.is_finished(unit):
             continue
         started = time.perf_counter()
         try:
-            series = {one.name: _members(keeping, read, one) for one in datasets}
+            series = {one.name: _members(keeping, subjects, one) for one in datasets}
             rows, files = _measured(work, datasets, series)
         except UNIT_ERRORS as error:
             work.ledger.fail(unit, error)
             failures.append(f"{unit.name}: {error}")
         else:
             work.ledger.finish(unit, rows, seconds=time.perf_counter() - started, files=files)
-    return work, keys, failures
+    return failures
 
 
 def _can_be_folded(work: _Comparison, statements: Statements) -> bool:
@@ -248,11 +291,16 @@ def _members(keeping: Keeping, read: Sequence[Subject], statements: Statements) 
     """What is kept of one dataset, in the order of training.
 
     Raises:
-        MeasurementError: its folds are not possible.
+        MeasurementError: its folds are not possible, or something of it is not there.
     """
     Design.of(statements, config=keeping.plan.study.probing, seed=keeping.plan.study.seed)
-    kept = (keeping.open(subject, statements) for subject in read)
-    return [one for one in kept if one is not None]
+    kept = []
+    for subject in read:
+        member = keeping.open(subject, statements)
+        if member is None:
+            raise MeasurementError(f"{statements.name}: what was read of {subject.checkpoint.key} is gone; run again")
+        kept.append(member)
+    return kept
 
 
 def _measured(
@@ -350,9 +398,9 @@ class _Told(TypedDict):
     duplicates: list[list[str]]
 
 
-def _conclude(work: _Comparison, keys: Sequence[str], failures: Sequence[str]) -> None:
+def _conclude(work: _Comparison, failures: Sequence[str]) -> None:
     """Write the table and the summary of what is finished."""
-    units = [unit for unit, _ in work.units(keys) if work.ledger.is_finished(unit)] if keys else []
+    units = [unit for unit, _, _ in work.units() if work.ledger.is_finished(unit)]
     if units:
         tables = [work.ledger.rows_of(unit) for unit in units]
         write_table(pa.concat_tables(tables).combine_chunks(), work.ledger.folder / TABLE)
@@ -360,7 +408,7 @@ def _conclude(work: _Comparison, keys: Sequence[str], failures: Sequence[str]) -
     paths = [work.ledger.file_of(unit, "trajectories.json") for unit in units]
     said = {path.parent.name: read_document(path, _Told) for path in paths if path.is_file()}
     summary = {
-        "checkpoints": list(keys),
+        "checkpoints": work.keys,
         "failures": list(failures),
         "quarantined": told(work.alarms),
         "duplicates": sorted({tuple(pair) for one in said.values() for pair in one["duplicates"]}),
