@@ -60,7 +60,7 @@ class Scratch:
 
     def __str__(self) -> str:
         return (
-            f"up to {size(self.bytes)}: activations of {self.paired} checkpoints at {self.sites} sites, {size(self.of_one)} each; "
+            f"about {size(self.bytes)}: activations of {self.paired} checkpoints at {self.sites} sites, {size(self.of_one)} each; "
             f"what the others say alone, {size(self.alone)}; what is being read, {size(self.passing)}"
         )
 
