@@ -36,7 +36,7 @@ def test_a_whole_run_beside_shards_is_refused_and_so_are_shards_beside_a_whole_r
 
 def test_two_divisions_at_once_would_share_units_and_are_refused(tmp_path: Path) -> None:
     with claimed(tmp_path, STUDY, share="1-of-2"):
-        refused(tmp_path, "as one of 2 shards", share="2-of-3")
+        refused(tmp_path, "among 2 shards", share="2-of-3")
     with claimed(tmp_path, STUDY, share="2-of-3"):
         pass
 
