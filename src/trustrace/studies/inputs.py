@@ -93,7 +93,9 @@ class StandingInputs:
             self.ledger.look_again()
         if not self.ledger.is_finished(unit):
             last = self.plan.last.checkpoint.key
-            raise DataError(f"{statements.name}: {last}, the last checkpoint, could not read it, and its inputs are read there")
+            raise DataError(
+                f"{statements.name}: {last}, the last checkpoint, could not read it, and its inputs are read there"
+            )
 
     def _unit(self, statements: Statements) -> Unit:
         last, study = self.plan.last.checkpoint, self.plan.study
