@@ -168,6 +168,40 @@ def test_one_checkpoint_that_cannot_be_fetched_fails_alone(hub: FakeHub, tmp_pat
     assert measured == {f"step{step}" for step in STEPS if step != 2} | {"random_init_0"}
 
 
+def test_a_hub_that_misbehaves_on_every_checkpoint_leaves_the_same_table(hub: FakeHub, tmp_path: Path) -> None:
+    """Slow, cut off, told to wait, down, wrong bytes; and a revision that vanishes fails alone until it is there again."""
+    one = [{"name": "one", "path": str(tmp_path / "one.csv")}]
+    asked = study(tmp_path, information=None, datasets=one, random_init_seeds=[])
+    settings = Settings(device="cpu", disk_budget=10**7)
+    run_trace(asked, out=tmp_path / "whole", settings=settings)
+    faults = {
+        "step0": {"rate": 3e5},
+        "step1": {"cut": 4096},
+        "step4": {"status": 429, "retry_after": 0},
+        "step8": {"status": 500},
+        "step16": {"corrupt": True},
+    }
+    for name, fault in faults.items():
+        hub.faults.append(Fault(requests=f"GET */{commit_of(name)}/model.safetensors", times=1, **fault))  # type: ignore[arg-type]
+    vanished = hub.repositories[MODEL]["step2"]
+
+    def take_away(done: int, total: int, what: str) -> None:
+        hub.repositories[MODEL].pop("step2", None)
+
+    with pytest.raises(RunError, match=r"1 units failed.*\n.*step2/one"):
+        run_trace(asked, out=tmp_path / "run", settings=settings, progress=take_away)
+    # Each of them was met.
+    assert all(fault.times < 1 for fault in hub.faults)
+    finished = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run" / "units").iterdir()}
+    hub.repositories[MODEL]["step2"] = vanished
+    run_trace(asked, out=tmp_path / "run", settings=settings)
+    assert (
+        finished.items()
+        <= {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run" / "units").iterdir()}.items()
+    )
+    assert table(tmp_path / "run") == table(tmp_path / "whole")
+
+
 def test_a_budget_too_small_is_one_message_before_anything_is_fetched(hub: FakeHub, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="more than the budget of 10 kB"):
         run_trace(study(tmp_path), out=tmp_path / "run", settings=Settings(device="cpu", disk_budget=10_000))
