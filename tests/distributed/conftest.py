@@ -39,6 +39,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         # A node that dies has to be missed soon.
         patched.setenv("RAY_health_check_period_ms", "1000")
         patched.setenv("RAY_enable_metrics_collection", "0")
+        # Ray makes its workers yield to all others, and the suite has others at work.
+        patched.setenv("RAY_worker_niceness", "0")
         made = _started()
         yield made
         made.shutdown()

@@ -139,6 +139,7 @@ def _trace_on(
     from trustrace.studies.clusters.run import run_on_ray
     from trustrace.studies.settings import Settings
 
+    os.environ.update(RAY_worker_niceness="0")
     if hub:
         constants.ENDPOINT, constants.HF_HUB_OFFLINE, constants.HF_HUB_CACHE = hub, False, cache
         constants.HUGGINGFACE_CO_URL_TEMPLATE = hub + "/{repo_id}/resolve/{revision}/{filename}"
