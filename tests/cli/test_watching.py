@@ -19,7 +19,7 @@ from trustrace.cli.run_table import duration
 from trustrace.cli.view import plain
 from trustrace.cli.watching import drawn, log_line, show_status, showing_run
 from trustrace.core.errors import RunError
-from trustrace.runs.beats import remove_beat, write_beat
+from trustrace.runs.beats import Beat, remove_beat, write_beat
 from trustrace.runs.identity import Unit
 from trustrace.runs.ledger import Ledger
 from trustrace.studies.status import Following, Status, TimeLeft, read_status
@@ -47,17 +47,19 @@ def text(shown: Status, *, width: int, height: int | None = None) -> str:
     return captured.get()
 
 
-FOUR = (
-    beat("1-of-4"),
-    beat("2-of-4", stage="measuring", dataset="toxicity/defined", done=0, total=0, rate=None, failed=2),
-    beat("3-of-4", stage="waiting", checkpoint="", dataset="", done=0, total=0, rate=None, lasted=340.0),
-    beat("4-of-4", pid=NOBODY, written=time.time() - 600),
-)
+def four() -> tuple[Beat, ...]:
+    """Workers whose beats were written now; a suite takes longer than a beat is believed."""
+    return (
+        beat("1-of-4"),
+        beat("2-of-4", stage="measuring", dataset="toxicity/defined", done=0, total=0, rate=None, failed=2),
+        beat("3-of-4", stage="waiting", checkpoint="", dataset="", done=0, total=0, rate=None, lasted=340.0),
+        beat("4-of-4", pid=NOBODY, written=time.time() - 600),
+    )
 
 
 @pytest.mark.parametrize("width", [80, 100, 110, 200])
 def test_the_table_has_all_columns_and_fits_its_terminal(width: int) -> None:
-    shown = text(status(*FOUR, failures=5), width=width)
+    shown = text(status(*four(), failures=5), width=width)
     assert max(map(len, shown.splitlines())) <= width
     for said in ("worker", "checkpoint", "stage", "download", "disk", "units"):
         assert said in shown
@@ -69,7 +71,7 @@ def test_the_table_has_all_columns_and_fits_its_terminal(width: int) -> None:
 
 
 def test_a_wide_terminal_cuts_nothing() -> None:
-    shown = text(status(*FOUR), width=200)
+    shown = text(status(*four()), width=200)
     assert "…" not in shown
     assert "heard 10 min ago" in shown
     assert "EleutherAI--pythia-6.9b" in shown.splitlines()[0]
@@ -104,7 +106,7 @@ def test_hostile_names_are_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_line_of_a_log_says_what_its_own_process_does_or_else_what_all_do() -> None:
-    assert log_line(status(FOUR[0])) == (
+    assert log_line(status(four()[0])) == (
         "48 of 180 units finished, 0 failed; capturing reliability/defined at EleutherAI--pythia-6.9b@step1000, "
         "28 %, 1.36k tokens/s; fetching step512, 1.2/27 GB, 85 MB/s; disk 54 GB of 80 GB; time left: about 2.1 h"
     )

@@ -124,7 +124,7 @@ def test_shards_on_two_machines_meet_at_the_url(tmp_path: Path, url: str) -> Non
 def test_processes_of_one_machine_that_bring_the_same_units_do_not_hinder_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, number = f"memory://{uuid.uuid4().hex}/run", 4
+    url, number = (tmp_path / "kept").as_uri(), 4
     with opened(tmp_path / "elsewhere", url) as ledger:
         for one in range(number):
             ledger.finish(unit(one), [row(one / 10)], seconds=1.0)
