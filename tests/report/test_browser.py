@@ -76,6 +76,9 @@ def _driven(folder, measured, script):
     text = page_text(run, pivot(run.table))
     nonce = re.search(r"script-src 'nonce-(\w+)'", text)[1]
     driver = (
+        # Frames come in real time, of which a busy machine has less than the page's time: let them come in that.
+        "window.requestAnimationFrame = (draw) => setTimeout(() => draw(performance.now()), 16);"
+        "window.cancelAnimationFrame = (frame) => clearTimeout(frame);"
         "const waiting = setInterval(async () => { if (!document.documentElement.dataset.ready) return; clearInterval(waiting);"
         "const pause = (time) => new Promise((resolve) => setTimeout(resolve, time)); await pause(1500);"
         f"const result = await (async () => {{ {script} }})();"
@@ -92,7 +95,7 @@ DRIVE = """
   const slider = article.querySelector(".moment input");
   const plane = article.querySelector(".plane");
   const state = () => plane.data.at(-1);
-  // A busy machine draws late: wait until what is drawn has stood still for a while.
+  // Wait until what is drawn has stood still for a while.
   const settled = async () => {
     for (let still = 0, last = "", looks = 0; still < 5 && looks < 100; looks++) {
       await pause(150);
