@@ -30,7 +30,7 @@ def undisturbed(study: dict[str, Any], tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A head and a second node, each with room for one worker."""
+    """A head, and two nodes with room for one worker each: either of them may die."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patched.setenv("RAY_AUTH_MODE", "disabled")
@@ -54,7 +54,8 @@ def _started() -> Any:
     for attempt in range(ATTEMPTS):
         made = Cluster()
         try:
-            made.add_node(**NODE, include_dashboard=False)
+            made.add_node(**NODE | {"num_cpus": 0}, include_dashboard=False)
+            made.add_node(**NODE)
             made.add_node(**NODE)
         except Exception:
             made.shutdown()

@@ -49,9 +49,13 @@ def node_of(worker: psutil.Process) -> str:
     return named[0].removeprefix("--node_id=") if named else ""
 
 
-def members(run: Path) -> list[Path]:
-    """The workers that have claimed their part of `run`."""
-    return [path for path in run.glob(".lock-*-of-ray") if path.name != ".lock-0-of-ray"]
+def bring_code(checkpoint: Path, code: str) -> None:
+    """Let the class of the model at `checkpoint` be `Model` of `code`, which is run when it is loaded by whoever trusts it."""
+    (checkpoint / "brought.py").write_text(code)
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(
+        json.dumps(config | {"auto_map": {"AutoModelForCausalLM": "brought.Model"}})
+    )
 
 
 def both_at_work(run: Path, overseer: BaseProcess) -> list[psutil.Process]:
@@ -105,22 +109,37 @@ def test_a_worker_that_is_killed_comes_back_and_what_it_had_is_done_once(
     assert len(json.loads((kept / "manifest.json").read_text())["workers"]) == 3
 
 
+HOLDING = """
+import os, time
+from pathlib import Path
+from transformers import LlamaForCausalLM as Model
+
+here = Path({folder!r})
+(here / "holder").write_text(str(os.getpid()))
+while not (here / "released").exists():
+    time.sleep(0.1)
+"""
+
+
 def test_a_node_that_dies_with_what_all_others_wait_for_is_missed_and_the_others_do_its_part(
     cluster: Any, study: dict[str, Any], undisturbed: Path, tmp_path: Path
 ) -> None:
     """Its worker holds the last checkpoint, without which nothing can be measured; there is no other place for it to come again."""
+    shutil.copytree(study["checkpoints"]["source"], tmp_path / "checkpoints")
+    bring_code(tmp_path / "checkpoints" / "step_0000002", HOLDING.format(folder=str(tmp_path)))
+    asked = study | {"checkpoints": {"source": str(tmp_path / "checkpoints")}, "trust_remote_code": True}
     run = tmp_path / "run"
-    first = start(study, run, cluster=on(cluster))
-    [second] = cluster.worker_nodes
-    # The worker on the head waits until the other one has taken the last checkpoint.
-    wait_for(lambda: any(node_of(one) != second.node_id for one in workers()), first)
-    [at_home] = [one for one in workers() if node_of(one) != second.node_id]
-    at_home.suspend()
-    wait_for(lambda: bool(members(run)) and len(workers()) == 2, first)
-    cluster.remove_node(second, allow_graceful=False)
-    at_home.resume()
+    first = start(asked, run, cluster=on(cluster))
+    wait_for(lambda: bool((tmp_path / "holder").is_file() and (tmp_path / "holder").read_text()), first)
+    holder = psutil.Process(int((tmp_path / "holder").read_text()))
+    [node] = [one for one in cluster.worker_nodes if one.node_id == node_of(holder)]
+    cluster.remove_node(node, allow_graceful=False)
+    assert not holder.is_running()
+    (tmp_path / "released").touch()
     assert ended(first) == 0
-    require_equal(run, undisturbed)
+    assert len(units(run)) == len(units(undisturbed))
+    assert table(run) == table(undisturbed)
+    assert leftovers(run) == []
     assert len(json.loads((run / "manifest.json").read_text())["workers"]) >= 2
     cluster.add_node(**NODE)
 
@@ -159,10 +178,7 @@ def test_a_checkpoint_that_kills_its_worker_is_given_up_and_the_others_are_measu
 ) -> None:
     """Its files bring code, which is trusted by name, and which ends the process."""
     shutil.copytree(study["checkpoints"]["source"], tmp_path / "checkpoints")
-    deadly = tmp_path / "checkpoints" / "step_0000001"
-    (deadly / "deadly.py").write_text("import os, signal\n\nos.kill(os.getpid(), signal.SIGKILL)\n")
-    config = json.loads((deadly / "config.json").read_text())
-    (deadly / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModelForCausalLM": "deadly.Model"}}))
+    bring_code(tmp_path / "checkpoints" / "step_0000001", "import os, signal\n\nos.kill(os.getpid(), signal.SIGKILL)\n")
     asked = study | {"checkpoints": {"source": str(tmp_path / "checkpoints")}, "trust_remote_code": True}
     run = tmp_path / "run"
     assert ended(start(asked, run, cluster=on(cluster, workers=1))) == 3
