@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from tests.runs.beating import NOBODY, beat
 from trustrace.cli import watching
+from trustrace.cli.app import app
 from trustrace.cli.run_table import duration
 from trustrace.cli.view import plain
 from trustrace.cli.watching import drawn, log_line, show_status, showing_run
-from trustrace.core.errors import RunError
+from trustrace.core.errors import ConfigError, RunError
 from trustrace.runs.beats import Beat, remove_beat, write_beat
 from trustrace.runs.identity import Unit
 from trustrace.runs.ledger import Ledger
@@ -235,3 +237,9 @@ def test_the_status_of_a_run_that_ended_is_said_without_a_table(run: Path, capsy
     assert "three units: 1 of 3 units finished, 1 failed; time left: about 2 s" in said
     assert "no weights" in said
     assert "worker" not in said
+
+
+def test_a_url_is_not_watched_since_nobody_says_there_what_they_do(tmp_path: Path) -> None:
+    asked = CliRunner().invoke(app, ["status", tmp_path.as_uri(), "--watch"])
+    assert isinstance(asked.exception, ConfigError)
+    assert "leave --watch out" in str(asked.exception)

@@ -178,14 +178,20 @@ def plan(
 def status(
     run: RunOrUrl,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show it anew until nobody is at work in RUN, or Ctrl-C.")
+        bool, typer.Option("--watch", help="Show it anew until nobody is at work in RUN, a folder, or Ctrl-C.")
     ] = False,
 ) -> None:
     """Say how far RUN is and what its processes do; ask from any shell, while it runs or after."""
     from trustrace.cli import watching
-    from trustrace.runs.remote import glimpsed
+    from trustrace.core.errors import ConfigError
+    from trustrace.runs.remote import glimpsed, is_url
     from trustrace.studies.status import read_status
 
+    if watch and is_url(run):
+        raise ConfigError(
+            f"--watch {run}: what processes do is not sent to a URL; leave --watch out to see how far the run is, "
+            "or watch the folder that a worker has on its own machine"
+        )
     folder = glimpsed(run)
     if watch:
         watching.watch(folder)

@@ -112,7 +112,7 @@ def trace_plan(
 
 
 @dataclass(frozen=True)
-class _Crew:
+class Crew:
     """The workers that are at work, and what the others ended with."""
 
     at_work: dict[Any, tuple[int, Any]]
@@ -145,20 +145,20 @@ def _oversee(ray: Any, trace: Tracing, orders: Orders, cluster: Cluster) -> None
     trace.workers.extend(standing.members)
     _give_up(trace, orders, standing)
     trace.ledger.look_again()
-    _judge(crew, trace, standing)
+    judge(crew, trace, standing)
 
 
-def _hired(ray: Any, orders: Orders, dispatch: Any, cluster: Cluster) -> _Crew:
+def _hired(ray: Any, orders: Orders, dispatch: Any, cluster: Cluster) -> Crew:
     """Start the workers; those for which there is no room yet wait for it."""
     wanted, needs = room_on(ray, orders.settings, cluster)
     told = ray.put(orders)
     hire = ray.remote(max_restarts=-1, max_task_retries=-1, **needs)(Worker).remote
     workers = [hire() for _ in range(min(wanted, len(orders.visits)))]
     at_work = {one.work.remote(told, dispatch, number): (number, one) for number, one in enumerate(workers)}
-    return _Crew(at_work)
+    return Crew(at_work)
 
 
-def _look_after(ray: Any, crew: _Crew, dispatch: Any) -> None:
+def _look_after(ray: Any, crew: Crew, dispatch: Any) -> None:
     """Wait a moment for workers that end, and let what they held go to others."""
     ended, _ = ray.wait(list(crew.at_work), timeout=TICK)
     for work in ended:
@@ -182,7 +182,7 @@ def _give_up(trace: Tracing, orders: Orders, standing: Standing) -> None:
                 trace.ledger.fail(unit, error)
 
 
-def _judge(crew: _Crew, trace: Tracing, standing: Standing) -> None:
+def judge(crew: Crew, trace: Tracing, standing: Standing) -> None:
     """Warn of workers that ended early while others did their part, and raise where nobody did."""
     left = [unit for unit in trace.own.values() if not trace.ledger.is_finished(unit)]
     open_ = len(left) - len(trace.ledger.failed(left))
