@@ -6,5 +6,5 @@ lies under ``tests/fuzz_corpus`` and is read again by the test suite.
 
     python -m fuzz --cases 100000                       # every target, mutations of valid files
     python -m fuzz --target statements_csv --seconds 60
-    python -m fuzz --target study_yaml --engine atheris --cases 100000   # guided by coverage; pip install atheris
+    python -m fuzz --engine atheris --cases 3000        # guided by coverage; pip install atheris
 """

@@ -2,6 +2,7 @@
 
 import argparse
 import faulthandler
+import subprocess
 import sys
 import warnings
 
@@ -25,9 +26,7 @@ def main(arguments: list[str]) -> int:
     warnings.simplefilter("ignore")
     names = given.target or list(TARGETS)
     if given.engine == "atheris":
-        from fuzz.guided import run_guided
-
-        return run_guided(TARGETS[names[0]], cases=given.cases, seconds=given.seconds, seed=given.seed)
+        return _guided(names, cases=given.cases, seconds=given.seconds, seed=given.seed)
     every = []
     for name in names:
         every.append(run(TARGETS[name], cases=given.cases, seconds=given.seconds, seed=given.seed))
@@ -35,6 +34,17 @@ def main(arguments: list[str]) -> int:
     failures = sum(len(found.failures) for found in every)
     print(f"{sum(found.cases for found in every):,} cases of {len(every)} targets; failures of {failures} kinds")
     return 1 if failures else 0
+
+
+def _guided(names: list[str], **limits: float) -> int:
+    """The highest exit code of `names`, each in a process of its own where there are several: atheris ends it."""
+    if len(names) == 1:
+        from fuzz.guided import run_guided
+
+        return run_guided(TARGETS[names[0]], **limits)
+    options = [f"--{name}={value}" for name, value in limits.items()]
+    calls = [[sys.executable, "-m", "fuzz", "--engine=atheris", f"--target={name}", *options] for name in names]
+    return max(subprocess.run(call, check=False).returncode for call in calls)  # noqa: S603
 
 
 def _say(found: Findings, *, show: bool) -> None:
