@@ -28,9 +28,16 @@ def undisturbed(study: dict[str, Any], tmp_path_factory: pytest.TempPathFactory)
     return run
 
 
+@pytest.fixture
+def cluster(nodes: Any) -> Iterator[Any]:
+    """A head, and two nodes with room for one worker each: either of them may die, and is replaced after the test."""
+    yield nodes
+    if len(nodes.worker_nodes) < 2:
+        nodes.add_node(**NODE)
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A head, and two nodes with room for one worker each: either of them may die."""
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patched.setenv("RAY_AUTH_MODE", "disabled")
