@@ -124,9 +124,11 @@ def test_a_node_that_dies_with_what_all_others_wait_for_is_missed_and_the_others
     cluster: Any, study: dict[str, Any], undisturbed: Path, tmp_path: Path
 ) -> None:
     """Its worker holds the last checkpoint, without which nothing can be measured; there is no other place for it to come again."""
-    shutil.copytree(study["checkpoints"]["source"], tmp_path / "checkpoints")
-    bring_code(tmp_path / "checkpoints" / "step_0000002", HOLDING.format(folder=str(tmp_path)))
-    asked = study | {"checkpoints": {"source": str(tmp_path / "checkpoints")}, "trust_remote_code": True}
+    series = Path(study["checkpoints"]["source"])
+    # Named as the undisturbed one, since its name stands in the table.
+    copy = shutil.copytree(series, tmp_path / series.parent.name / series.name)
+    bring_code(copy / "step_0000002", HOLDING.format(folder=str(tmp_path)))
+    asked = study | {"checkpoints": {"source": str(copy)}, "trust_remote_code": True}
     run = tmp_path / "run"
     first = start(asked, run, cluster=on(cluster))
     wait_for(lambda: bool((tmp_path / "holder").is_file() and (tmp_path / "holder").read_text()), first)
