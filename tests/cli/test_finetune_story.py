@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.cli.test_steer_story import in_process
-from tests.cli.test_story import command
+from tests.cli.running import command
 from trustrace.core.errors import TrustraceError
 from trustrace.models import tiny
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_story import trustrace
+from tests.cli.running import trustrace
 from tests.studies.paper.made_up import ROW, write_run
 
 pytestmark = pytest.mark.story

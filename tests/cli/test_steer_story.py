@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from tests.cli.test_story import trustrace
+from tests.cli.running import trustrace
 from trustrace.cli.app import app
 from trustrace.cli.entry import main
 from trustrace.core.errors import TrustraceError

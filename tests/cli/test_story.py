@@ -4,34 +4,23 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from tests.cli.running import in_a_shell, started, trustrace
 from trustrace.models import tiny
 
 pytestmark = pytest.mark.story
-
-
-def trustrace(*arguments: object, code: int = 0) -> str:
-    """Run the command line; its output, standard error included. The exit code must be `code`."""
-    answer = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=540, check=False)
-    assert answer.returncode == code, answer.stdout + answer.stderr
-    return answer.stdout + answer.stderr
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "trustrace", *map(str, arguments)]
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shortened demo, run once."""
     out = tmp_path_factory.mktemp("demo") / "run"
-    trustrace("demo", "--quick", "--out", out, "--device", "cpu")
+    in_a_shell("demo", "--quick", "--out", out, "--device", "cpu")
     return out
 
 
@@ -107,8 +96,10 @@ checkpoints: {{source: {folder / "checkpoints"}}}
 datasets:
   - {{name: one, path: {folder / "one.csv"}}}
   - {{name: two, path: {folder / "two.csv"}}}
+sites: [block_1, final_norm]
 protocols: [rigorous, published]
 probing: {{folds: 3, bootstrap_draws: 100}}
+information: {{widths: [50], max_statements: 48}}
 """
     )
     return folder
@@ -123,19 +114,16 @@ def undisturbed(series: Path) -> Path:
     return run
 
 
-@pytest.mark.parametrize("moment", [0.25, 0.5, 0.75])
 def test_a_trace_that_is_killed_goes_on_and_ends_with_the_same_table_byte_for_byte(
-    series: Path, undisturbed: Path, moment: float
+    series: Path, undisturbed: Path
 ) -> None:
-    run = series / f"killed-{moment}"
+    run = series / "killed"
     n_units = len(list((undisturbed / "units").iterdir()))
-    process = subprocess.Popen(
-        command("trace", series / "study.yaml", "--out", run, "--device", "cpu"), stderr=subprocess.DEVNULL
-    )
-    while process.poll() is None and len(list(run.glob("units/[!.]*"))) < moment * n_units:
+    process = started("trace", series / "study.yaml", "--out", run, "--device", "cpu")
+    while process.is_alive() and len(list(run.glob("units/[!.]*"))) < n_units / 2:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not (run / "measurements.parquet").exists(), "killed too late to test anything"
     kept = {path: path.stat().st_mtime_ns for path in run.glob("units/[!.]*")}
     trustrace("trace", series / "study.yaml", "--out", run, "--device", "cpu")
@@ -211,11 +199,12 @@ def test_the_inputs_of_activations_are_brought_as_a_file(series: Path, tmp_path:
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(arguments: list[str], message: str, tmp_path: Path) -> None:
-    answer = subprocess.run(command(*arguments), capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert answer.returncode == 2 or "report" in arguments or "status" in arguments
-    assert answer.returncode != 0
-    assert message in answer.stderr
-    assert "Traceback" not in answer.stderr
+    run = in_a_shell if arguments[0] == "trace" else trustrace
+    # The code of a run that is not there is another one.
+    code = 3 if {"report", "status"} & set(arguments) else 2
+    said = run(*arguments, code=code, cwd=tmp_path)
+    assert message in said
+    assert "Traceback" not in said
     assert not list(tmp_path.iterdir())
 
 
@@ -248,27 +237,18 @@ def test_another_study_in_the_same_folder_is_refused_and_nothing_is_touched(
     assert (undisturbed / "measurements.parquet").read_bytes() == before
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(series: Path, undisturbed: Path) -> None:
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(series: Path, undisturbed: Path, tmp_path: Path) -> None:
     run = series / "interrupted"
-    process = subprocess.Popen(
-        command("trace", series / "study.yaml", "--out", run, "--device", "cpu"),
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=heed_interrupts,
-    )
-    while process.poll() is None and len(list(run.glob("units/[!.]*"))) < 4:
+    said = tmp_path / "said"
+    process = started("trace", series / "study.yaml", "--out", run, "--device", "cpu", said=str(said))
+    while process.is_alive() and len(list(run.glob("units/[!.]*"))) < 4:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "goes on from there" in told
+    os.kill(process.pid or 0, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130
+    assert "goes on from there" in said.read_text()
     trustrace("trace", series / "study.yaml", "--out", run, "--device", "cpu")
     assert (run / "measurements.parquet").read_bytes() == (undisturbed / "measurements.parquet").read_bytes()
-
-
-def heed_interrupts() -> None:
-    """A suite started in a shell's background ignores Ctrl-C, and what it starts would inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_help_lists_every_command() -> None:

@@ -1,6 +1,5 @@
 """Traces in processes of their own, which can be killed like any other; what they import is loaded once."""
 
-import multiprocessing
 import os
 import resource
 import sys
@@ -10,6 +9,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from tests.forking import context
 from tests.studies.live_trainings import PROBING
 from tests.studies.small_studies import pets
 from trustrace.core.errors import TrustraceError
@@ -18,9 +18,6 @@ from trustrace.models import tiny
 KILLED = -9
 PATIENCE = 240
 """Seconds that a process may take on a machine that does other things as well."""
-
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["trustrace.studies.trace", "trustrace.measures.measure", "transformers"])
 
 
 def series(folder: Path) -> dict[str, Any]:
@@ -59,7 +56,7 @@ def start(
         largest: Bytes that the largest of its files may have.
         cluster: Where its workers are, if it has any: an address, how many, and a hub that they fetch from.
     """
-    process = _context.Process(target=_trace, args=(dict(study), out, shard, clock, largest, cluster))
+    process = context.Process(target=_trace, args=(dict(study), out, shard, clock, largest, cluster))
     process.start()
     return process
 

@@ -19,7 +19,7 @@ def list_checkpoints(
 ) -> None:
     """List the checkpoints of SOURCE with their steps and tokens seen."""
     from trustrace.cli.view import say, show_table
-    from trustrace.studies.listing import list_series
+    from trustrace.studies.series import list_series
 
     listing = list_series(source, select=select)
     show_table(f"{source}: {len(listing.rows)} checkpoints", listing.rows)

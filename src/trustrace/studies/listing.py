@@ -1,16 +1,10 @@
-"""What there is: datasets, their content, and series of checkpoints, as rows for a table."""
+"""What datasets there are, and what is in them, as rows for a table."""
 
-import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
-from trustrace.core.errors import ConfigError
 from trustrace.core.statements import Statements
 from trustrace.datasets import catalog
-from trustrace.models.selection import Selection
-from trustrace.models.selection import select as choose
-from trustrace.models.sources import open_source
 
 SHOWN_ROWS = 6
 
@@ -19,24 +13,6 @@ _FORMS = {
     "defined": "built from the original files, with the label that the paper defines",
     "world": "the controlled world: generated, its truth known exactly",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listing:
-    """A series of checkpoints as rows, and what a user should know of it."""
-
-    rows: list[dict[str, Any]]
-    notices: tuple[str, ...]
-
-
-def list_series(source: str, *, select: str) -> Listing:
-    """The checkpoints at `source` that `select` keeps (``all``, a pattern, ``every:N`` or ``log:N``)."""
-    series = open_source(source)
-    rows = [
-        {"revision": one.revision, "step": one.step, "tokens_seen": one.tokens_seen, "commit": one.commit[:12]}
-        for one in choose(series.checkpoints(), _selection(select))
-    ]
-    return Listing(rows=rows, notices=series.notices)
 
 
 def list_catalogue() -> list[dict[str, Any]]:
@@ -76,12 +52,3 @@ def describe_statements(statements: Statements) -> tuple[list[dict[str, Any]], l
 def _parameters(name: str) -> str:
     fields = catalog.parameters_of(name).model_fields
     return ", ".join(f"{key}={field.default}" for key, field in fields.items())
-
-
-def _selection(select: str) -> Selection:
-    match = re.fullmatch(r"(every|log):(\d+)", select)
-    if match is None:
-        if ":" in select:
-            raise ConfigError(f"--select {select}: expected all, a pattern such as 'step*', every:N or log:N")
-        return select
-    return {"every" if match[1] == "every" else "log_spaced": int(match[2])}

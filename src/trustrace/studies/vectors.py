@@ -28,7 +28,7 @@ from trustrace.runs.table import as_table, write_table
 from trustrace.steering import building, export, files, geometry
 from trustrace.steering.vectors import CONTROLS, Kind, SteeringVector, Unit
 from trustrace.studies.capturing import load_model
-from trustrace.studies.listing import list_series
+from trustrace.studies.series import list_series
 from trustrace.studies.settings import Settings
 from trustrace.studies.statements import load_named
 
