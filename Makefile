@@ -45,8 +45,9 @@ paper-desk: demo  ## Every study of the paper at the size of a desk, on the seri
 	$(BIN)/trustrace compare $(BESIDE) --out runs/desk-compare --quantity accuracy --quantity due_probability --quantity auroc --quantity perplexity
 	$(BIN)/trustrace paper compare $(OF_PAPER:%=runs/%) --out runs/desk-compare/paper.md
 
+# A file stays in one process, which makes what its tests share once.
 test: $(STAMP)  ## The whole test suite.
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 -q --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)  ## Format, lint, types, import contracts.
 	$(BIN)/ruff format --check .
