@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.cli.test_steer_story import in_process
 from tests.cli.running import command
+from tests.cli.test_steer_story import in_process
 from trustrace.core.errors import TrustraceError
 from trustrace.models import tiny
 
