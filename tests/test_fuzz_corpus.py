@@ -1,6 +1,5 @@
 """What once made a reader fail, hang or fill the memory is read again: each file succeeds or is refused in one sentence; and new ones."""
 
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +58,7 @@ def test_what_once_failed_is_refused_or_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", MUTATED)
 def test_valid_files_made_wrong_are_refused_or_read(name: str) -> None:
-    target, found, rng = TARGETS[name], Findings(name=name), Random(os.urandom(8))
+    target, found, rng = TARGETS[name], Findings(name=name), Random(name)
     with folder_for(target) as (folder, valid):
         for _ in range(20 if name == "study_yaml" else 60):
             is_accepted(target, folder, mutated(rng, target.mutate, rng.choice(list(valid))), found)

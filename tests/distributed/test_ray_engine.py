@@ -83,11 +83,17 @@ def require_equal(run: Path, undisturbed: Path) -> None:
     assert leftovers(run) == []
 
 
-def test_two_workers_leave_the_table_of_an_undivided_run_and_a_second_start_does_nothing(
+def test_two_workers_leave_the_table_of_an_undivided_run_tell_whoever_comes_and_a_second_start_does_nothing(
     cluster: Any, study: dict[str, Any], undisturbed: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    assert ended(start(study, run, cluster=on(cluster))) == 0
+    first = start(study, run, cluster=on(cluster))
+    wait_for(lambda: (run / "plan.json").is_file(), first)
+    assert ended(start(study, run)) == 3
+    assert "in this run" in told(run)
+    assert ended(start(study, run, shard="1/2")) == 3
+    assert "divide this run among workers on Ray" in told(run)
+    assert ended(first) == 0
     require_equal(run, undisturbed)
     held = json.loads((run / "manifest.json").read_text())["workers"]
     assert [one["device"] for one in held] == ["cpu", "cpu"]
@@ -167,17 +173,6 @@ def test_whoever_oversees_the_workers_is_killed_and_they_go_with_it(
     assert ended(start(study, run, cluster=on(cluster))) == 0
     assert before.items() <= units(run).items()
     require_equal(run, undisturbed)
-
-
-def test_a_second_run_on_the_folder_is_told(cluster: Any, study: dict[str, Any], tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    first = start(study, run, cluster=on(cluster))
-    wait_for(lambda: (run / "plan.json").is_file(), first)
-    assert ended(start(study, run)) == 3
-    assert "in this run" in told(run)
-    assert ended(start(study, run, shard="1/2")) == 3
-    assert "divide this run among workers on Ray" in told(run)
-    assert ended(first) == 0
 
 
 def test_a_checkpoint_that_kills_its_worker_is_given_up_and_the_others_are_measured(

@@ -100,8 +100,8 @@ def test_weights_in_their_own_dtype_stay_in_their_files(kind: str, shares: dict[
 
 @pytest.mark.parametrize("kind", ["safetensors", "bin"])
 def test_weights_in_another_dtype_take_the_memory_of_one_model(kind: str, shares: dict[str, float]) -> None:
-    """Twice as wide: 1 is the model itself, and 1.5 would be all that is stored beside it."""
-    assert 0.9 < shares[f"{kind} float32"] < 1.25
+    """Twice as wide: 1 is the model itself, and 1.5 would be all that is stored beside it. A sampler sees its height or a little less."""
+    assert 0.7 < shares[f"{kind} float32"] < 1.25
 
 
 def test_careless_reading_is_seen(shares: dict[str, float]) -> None:

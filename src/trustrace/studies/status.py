@@ -145,17 +145,22 @@ class Following:
     def _given_up(self, open_: Sequence[Any]) -> int:
         """How many of the units `open_` have failed since the run was started last, which writes its plan anew."""
         started, count = (self._run / "plan.json").stat().st_mtime_ns, 0
-        for unit in open_:
+        present = self._told_failures()
+        for path in {present[unit["unit"]] for unit in open_ if unit["unit"] in present}:
             # A unit that succeeds at this moment takes its failure away.
             with suppress(FileNotFoundError):
-                count += (self._run / "failures" / f"{unit['unit']}.json").stat().st_mtime_ns >= started
+                count += path.stat().st_mtime_ns >= started
         return count
+
+    def _told_failures(self) -> dict[str, Path]:
+        """Where it is said why a unit failed, by its name; a name that only the plan says leads to no file."""
+        return {path.stem: path for path in (self._run / "failures").glob("*.json")}
 
     def _failures(self, planned: Sequence[Any], finished: set[str]) -> list[dict[str, str]]:
         """What is said of units that failed; one that another process finished since is none of them."""
-        paths = (self._run / "failures").glob("*.json")
-        present = {path.stem: path for path in paths if path.stem not in finished}
-        named = [present[unit["unit"]] for unit in planned if unit["unit"] in present]
+        present = self._told_failures()
+        open_ = (unit["unit"] for unit in planned if unit["unit"] not in finished)
+        named = [present[name] for name in open_ if name in present]
         # A unit that succeeds at this moment takes its failure away.
         return [self._document(path, Failure) for path in named if path.is_file()]
 
