@@ -30,7 +30,7 @@ from trustrace.models.language_model import LanguageModel
 from trustrace.models.loading import load
 from trustrace.models.sources import open_source
 from trustrace.studies.config import TraceConfig
-from trustrace.studies.inputs import fixed_inputs
+from trustrace.studies.inputs import read_inputs
 from trustrace.studies.settings import Settings
 
 CHECKPOINTS = 360
@@ -162,7 +162,7 @@ def one_checkpoint(shape: Shape, *, device: str, information: bool = True) -> Ta
         taken.load = _timed(device, lambda: loaded.append(load(source, checkpoint, device=device, dtype=shape.dtype)))
         (model,) = loaded
         settings = Settings(device=device)
-        inputs = fixed_inputs(model, texts, study=study, settings=settings, folder=place)
+        inputs = {one.name: _inputs(model, one, study=study, settings=settings, place=place) for one in texts}
         for one in texts:
             _take(taken, model, one, study=study, inputs=inputs, place=place, device=device)
         weights = sum(parameter.numel() for parameter in model.anatomy.blocks.parameters())
@@ -201,6 +201,14 @@ def _take(
             device=device,
         ),
     )
+
+
+def _inputs(
+    model: LanguageModel, statements: Statements, *, study: TraceConfig, settings: Settings, place: Path
+) -> FixedInputs:
+    out = place / "inputs.safetensors"
+    embedding, tokens = read_inputs(model, statements, settings=settings, truncation=study.truncation, out=out)
+    return FixedInputs(embedding=embedding, tokens=tokens)
 
 
 def matrix_rate(device: str, dtype: str) -> float:

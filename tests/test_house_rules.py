@@ -1,10 +1,13 @@
 """What holds for every file, whoever wrote it."""
 
 import ast
+import importlib
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
+import benchmarks
 import pytest
 
 import trustrace
@@ -56,6 +59,11 @@ def test_importing_what_starts_the_program_loads_nothing_heavy(module: str) -> N
     program = f"import {module}, sys; print(*[name for name in {HEAVY!r} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == []
+
+
+def test_every_benchmark_finds_what_it_measures() -> None:
+    for module in pkgutil.iter_modules(benchmarks.__path__):
+        importlib.import_module(f"benchmarks.{module.name}")
 
 
 def test_types_and_axes_are_checked_while_tests_run() -> None:

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from jaxtyping import Float32
 from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as as_bytes
 from torch import Tensor
 
 from trustrace.activations.capture import capture
-from trustrace.activations.encoding import encode
+from trustrace.activations.encoding import Truncation, encode
 from trustrace.core.errors import DataError, RunError
 from trustrace.core.statements import Statements
 from trustrace.measures.information.inputs import FixedInputs
@@ -109,24 +110,42 @@ class StandingInputs:
         return Unit(step="inputs", name=f"{last.key}/{statements.name}", inputs=inputs)
 
     def _as_file(self, model: LanguageModel, statements: Statements, folder: Path) -> bytes:
-        """The mean input embedding of every statement, and its tokens, one statement's after the other's."""
-        truncation = self.plan.study.truncation
-        embedded = capture(
-            model,
-            statements.texts,
-            sites=("embed",),
-            position="mean",
-            batch_tokens=self.settings.batch_tokens,
-            truncation=truncation,
-            out=folder / "embed.safetensors",
-        )
-        tokens = [one.ids for one in encode(model, statements.texts, truncation=truncation)]
+        """What was read, the tokens one statement's after the other's."""
+        out, truncation = folder / "embed.safetensors", self.plan.study.truncation
+        embedding, tokens = read_inputs(model, statements, settings=self.settings, truncation=truncation, out=out)
         tensors = {
-            "embedding": embedded.values("embed").contiguous(),
+            "embedding": embedding.contiguous(),
             "tokens": torch.tensor([token for row in tokens for token in row]),
             "lengths": torch.tensor([len(row) for row in tokens]),
         }
         return bytes(as_bytes(tensors))
+
+
+def read_inputs(
+    model: LanguageModel, statements: Statements, *, settings: Settings, truncation: Truncation, out: Path
+) -> tuple[Float32[Tensor, "statement d_model"], list[Sequence[int]]]:
+    """The mean input embedding of every statement, and its tokens.
+
+    Args:
+        model: Who reads.
+        statements: What is read.
+        settings: Where work is done.
+        truncation: What becomes of statements that are too long.
+        out: Where the embeddings are written meanwhile.
+
+    Raises:
+        DataError: the dataset cannot be captured.
+    """
+    embedded = capture(
+        model,
+        statements.texts,
+        sites=("embed",),
+        position="mean",
+        batch_tokens=settings.batch_tokens,
+        truncation=truncation,
+        out=out,
+    )
+    return embedded.values("embed"), [one.ids for one in encode(model, statements.texts, truncation=truncation)]
 
 
 def _from_file(path: Path) -> FixedInputs:
