@@ -134,3 +134,8 @@ def test_a_wrong_value_is_shown_without_the_secret_in_it() -> None:
 )
 def test_addresses_lose_users_and_signatures(text: str, shown: str) -> None:
     assert without_secrets(text, environment={}) == shown
+
+
+def test_the_folder_that_a_shell_is_in_is_no_password() -> None:
+    assert without_secrets("in /home/me/work", environment={"PWD": "/home/me/work"}) == "in /home/me/work"
+    assert without_secrets("with hunter22", environment={"DB_PWD": "hunter22"}) == "with [DB_PWD]"

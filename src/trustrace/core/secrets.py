@@ -8,6 +8,9 @@ SHORTEST = 8
 """Characters of a value that is blotted out; shorter ones occur in any text."""
 
 _NAME = re.compile(r"(?i)token|secret|passw|credential|(^|_)key(_|$)|api_?key|(^|_)(pwd|auth)(_|$)")
+_FOLDER = "PWD"
+"""Where a shell is: no password, whatever its name."""
+
 _FLAGS = re.compile(r"(?i)true|false|yes|no|on|off|\d*")
 _USER = re.compile(r"(?<=://)[^/\s@'\"]+@")
 _SIGNATURE = re.compile(
@@ -19,10 +22,10 @@ def is_secret(variable: str) -> bool:
     """Whether an environment variable of this name holds a secret.
 
     Example:
-        >>> [is_secret(name) for name in ("HF_TOKEN", "OPENAI_API_KEY", "KEYBOARD", "TRUSTRACE_DATA")]
-        [True, True, False, False]
+        >>> [is_secret(name) for name in ("HF_TOKEN", "OPENAI_API_KEY", "DB_PWD", "KEYBOARD", "PWD")]
+        [True, True, True, False, False]
     """
-    return _NAME.search(variable) is not None
+    return variable != _FOLDER and _NAME.search(variable) is not None
 
 
 def without_secrets(text: str, *, environment: Mapping[str, str] | None = None) -> str:
